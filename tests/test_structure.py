@@ -1,0 +1,123 @@
+"""The shape of the project: one notebook a module, one direction of imports, short exported cells, clean outputs."""
+import ast
+import re
+import subprocess
+import sys
+
+import pytest
+from notebooks import NBS, ROOT, all_notebooks
+
+NOTEBOOKS = all_notebooks()
+LIBRARY = [n for n in NOTEBOOKS if n.module]
+CELL_LINES = 40
+OUTPUT_BYTES = 150_000
+
+
+def test_every_module_has_exactly_one_notebook():
+    modules = [n.module for n in LIBRARY]
+    assert len(set(modules)) == len(modules), sorted(m for m in modules if modules.count(m) > 1)
+    there = {p.relative_to(ROOT / "sportsml").with_suffix("").as_posix().replace("/", ".") for p in (ROOT / "sportsml").rglob("*.py")}
+    assert {m for m in there if not m.endswith(("__init__", "_modidx"))} == set(modules)
+
+
+def test_exported_code_has_a_module_to_go_to():
+    assert [n.name for n in NOTEBOOKS if n.exported and not n.module] == []
+
+
+@pytest.mark.parametrize("notebook", LIBRARY, ids=lambda n: n.name)
+def test_form_of_a_library_notebook(notebook):
+    first = notebook.cells[0].source
+    assert re.match(r"# .+\n\n> .+", first), "a notebook opens with a title and a > line"
+    long = {s.splitlines()[1]: len(s.splitlines()) for s in notebook.exported if len(s.splitlines()) > CELL_LINES}
+    assert not long, f"exported cells over {CELL_LINES} lines: {long}"
+    visible = [c for c in notebook.code if not c.source.startswith(("#| export", "#| default_exp", "#| hide"))]
+    assert any("assert" in c.source or "test_" in c.source for c in visible), "no visible example asserts anything"
+
+
+def imported_modules(module: str) -> set[str]:
+    """Modules of the package that a module imports anywhere in its code, as absolute names without `sportsml.`."""
+    path = ROOT / "sportsml" / (module.replace(".", "/") + ".py")
+    package = ["sportsml", *module.split(".")[:-1]]
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {a.name for a in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            base = ".".join([*base, *([node.module] if node.module else [])])
+            found |= {f"{base}.{a.name}" for a in node.names} | {base}
+    known = {n.module for n in LIBRARY}
+    return {m for f in found if (m := f.removeprefix("sportsml.")) in known}
+
+
+def may_import(importer, imported) -> bool:
+    """Shared notebooks look down; ratings see shared ones below the runs; nba and mlb see both; all see lower numbers of their own."""
+    a_folder, _, a = importer.name.rpartition("/")
+    b_folder, _, b = imported.name.rpartition("/")
+    if a_folder == b_folder:
+        return b < a
+    shared_for_sports = b_folder == "" and b < "14"
+    return {"ratings": shared_for_sports, "nba": shared_for_sports or b_folder == "ratings",
+            "mlb": shared_for_sports or b_folder == "ratings"}.get(a_folder, False)
+
+
+@pytest.mark.parametrize("notebook", LIBRARY, ids=lambda n: n.name)
+def test_imports_go_one_way(notebook):
+    by_module = {n.module: n for n in LIBRARY}
+    wrong = [m for m in imported_modules(notebook.module) - {notebook.module} if not may_import(notebook, by_module[m])]
+    assert not wrong, f"{notebook.name} may not import {wrong}"
+
+
+def test_layer_rule_can_fail():
+    by_name = {n.name: n for n in LIBRARY}
+    assert not may_import(by_name["05_splits"], by_name["06_metrics"])
+    assert not may_import(by_name["ratings/00_elo"], by_name["nba/02_results"])
+    assert not may_import(by_name["nba/11_teams"], by_name["14_runs"])
+    assert may_import(by_name["nba/13_forecasts"], by_name["ratings/02_srs"])
+
+
+TEMPLATES = [n for n in NOTEBOOKS if n.name.startswith("analyses/")]
+
+
+@pytest.mark.parametrize("notebook", TEMPLATES, ids=lambda n: n.name)
+def test_form_of_a_template(notebook):
+    assert notebook.is_template, "the title cell lacks `- skip_exec: true`"
+    assert sum("parameters" in c.metadata.get("tags", []) for c in notebook.code) == 1
+    tree = ast.parse("\n".join(re.sub(r"^[%!].*$", "", c.source, flags=re.M) for c in notebook.code))
+    assert not [n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.ClassDef)], "templates define nothing"
+    assert not any(c.get("outputs") for c in notebook.code), "templates carry no outputs"
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda n: n.name)
+def test_stored_outputs_are_small_and_say_nothing_of_a_machine(notebook):
+    outputs = [o for c in notebook.code for o in c.get("outputs", [])]
+    assert not any(o.output_type == "error" for o in outputs)
+    assert sum(len(str(o)) for o in outputs) < OUTPUT_BYTES * 4
+    text = "\n".join(str(o.get("text", "")) + str(o.get("data", {}).get("text/plain", "")) for o in outputs)
+    sources = "\n".join(c.source for c in notebook.cells)
+    assert not re.search(r"(?<![\w.])/(?:home|root|tmp|work|Users)/\w", text + sources)
+    assert "Warning" not in text, "a stored output shows a warning"
+
+
+def test_clean_and_export_leave_the_tree_unchanged(tmp_path):
+    """nbdev_clean and nbdev_export on a copy of the tree change no file: notebooks and package agree."""
+    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in listed.splitlines():
+        source, target = ROOT / name, tmp_path / name
+        if source.is_file() and not name.startswith("outputs3/"):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(source.read_bytes())
+
+    def content() -> dict:
+        return {p.relative_to(tmp_path).as_posix(): p.read_bytes() for p in tmp_path.rglob("*") if p.is_file() and "__pycache__" not in p.parts}
+
+    before = content()
+    for command in ("nbdev_clean", "nbdev_export"):
+        subprocess.run([sys.executable, "-c", f"from nbdev.{ {'nbdev_clean': 'clean', 'nbdev_export': 'doclinks'}[command] } import {command}; {command}()"],
+                       cwd=tmp_path, check=True, capture_output=True)
+    after = content()
+    assert sorted(k for k in before.keys() | after.keys() if before.get(k) != after.get(k)) == []
+
+
+def test_notebook_folder_is_where_it_is_said_to_be():
+    assert NBS.is_dir() and {n.path.parent.name for n in LIBRARY} <= {"nbs", "ratings", "nba", "mlb"}
