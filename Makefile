@@ -9,7 +9,7 @@ SOURCE ?= simulated
 SMOKE ?=
 SET ?=
 
-.PHONY: help run test lab docs notebooks clean
+.PHONY: help run test lab docs notebooks readme clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -49,6 +49,10 @@ notebooks: $(VENV)/dev.ok  ## export the package and run every library notebook 
 	$(BIN)/nbdev_export
 	find nbs -name '*.ipynb' -not -path '*/.*' | sort | xargs grep -L 'skip_exec: true' | xargs $(BIN)/jupyter nbconvert --to notebook --execute --inplace
 	$(BIN)/nbdev_clean
+
+readme: $(VENV)/dev.ok  ## render README.md from nbs/index.ipynb
+	$(BIN)/jupyter-nbconvert --to markdown --execute nbs/index.ipynb --output-dir . --output README \
+		--TagRemovePreprocessor.enabled=True --TagRemovePreprocessor.remove_input_tags=remove-input
 
 clean:  ## remove the environment and everything generated that is not committed
 	rm -rf $(VENV) build dist *.egg-info docs/_build _proc data/sim data/warehouse outputs3/scratch

@@ -104,24 +104,28 @@ def data_list() -> None:
 @data_app.command("fetch")
 def data_fetch(
     names: Annotated[list[str], typer.Argument(help="Names from 'sportsml data list'.")],
-    season: Annotated[list[int] | None, typer.Option(help="Season by the year it ends; repeatable.")] = None,
+    seasons: Annotated[list[int] | None, typer.Option(help="Season by the year it ends; repeatable.")] = None,
+    refresh: Annotated[bool, typer.Option("--refresh", help="Take the file anew although one with another hash is known.")] = False,
     quiet: Quiet = False,
 ) -> None:
     """Download raw files into data/raw, resuming what broke off.
 
-    Example: [bold]sportsml data fetch nba_raptor[/]
+    Examples: [bold]sportsml data fetch nba_raptor[/]   [bold]sportsml data fetch nba_pbp_archive --seasons 2016[/]
     """
-    for path in sources.fetch(names, season, progress=False if quiet else None):
-        console.print(f"fetched {path}", soft_wrap=True)
+    show_frame(sources.fetch(names, seasons, progress=False if quiet else None, refresh=refresh))
 
 
 @data_app.command("import")
-def data_import(path: Annotated[Path, typer.Argument(help="A file or a folder.")]) -> None:
+def data_import(
+    path: Annotated[Path, typer.Argument(help="A file or a folder.")],
+    source: Annotated[str | None, typer.Option(help="Name of the source, where the file alone does not tell.")] = None,
+    quiet: Quiet = False,
+) -> None:
     """Copy your own files into data/raw, recognised by name or header.
 
     Example: [bold]sportsml data import ~/Downloads/game_results.csv[/]
     """
-    show_frame(sources.import_path(path))
+    show_frame(sources.import_path(path.expanduser(), name=source, progress=False if quiet else None))
 
 
 @data_app.command("check")

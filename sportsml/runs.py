@@ -17,7 +17,8 @@ import platform
 import re
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timezone
 from inspect import ismodule
@@ -322,6 +323,21 @@ def _template_hash(template: Path) -> str:
     return _digest(*((c.cell_type, c.source) for c in nbformat.read(template, as_version=4).cells))
 
 
+@contextmanager
+def _kernel_environment() -> Iterator[None]:
+    "Sets what a kernel inherits: no progress bars, and absolute folders, because it starts in another directory."
+    paths = project_paths()
+    wanted = {"SPORTSML_PROGRESS": "0", "SPORTSML_HOME": str(paths.root), "SPORTSML_RAW": str(paths.raw),
+              "SPORTSML_DATA": str(paths.data), "SPORTSML_OUTPUTS": str(paths.outputs)}
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
+
+
 def execute_analysis(
     folder: Path,  # the run folder
     template: Path,  # a notebook with a cell tagged `parameters`
@@ -331,19 +347,14 @@ def execute_analysis(
     notebook = folder / f"ANALYSIS_{number}.ipynb"
     record = {"number": number, "name": template.stem, "notebook": notebook.name, "markdown": f"ANALYSIS_{number}.md", "start": _now()}
     clock = time.monotonic()
-    quiet = {"SPORTSML_PROGRESS": "0"}
-    before = {k: os.environ.get(k) for k in quiet}
-    os.environ.update(quiet)
-    try:
-        papermill.execute_notebook(str(template), str(notebook), {"run_dir": str(folder)}, kernel_name="python3", progress_bar=False,
-                                   cwd=str(project_root()))
-        record["status"] = "finished"
-        export_markdown(notebook)
-    except papermill.PapermillExecutionError as e:
-        record |= {"status": "failed", "error": f"cell {e.exec_count}: {e.ename}: {e.evalue}"}
-    finally:
-        os.environ.update({k: v for k, v in before.items() if v is not None})
-        [os.environ.pop(k) for k, v in before.items() if v is None]
+    with _kernel_environment():
+        try:
+            papermill.execute_notebook(str(template), str(notebook), {"run_dir": str(folder)}, kernel_name="python3",
+                                       progress_bar=False, cwd=str(project_root()))
+            export_markdown(notebook)
+            record["status"] = "finished"
+        except papermill.PapermillExecutionError as e:
+            record |= {"status": "failed", "error": f"cell {e.exec_count}: {e.ename}: {e.evalue}"}
     return record | {"seconds": round(time.monotonic() - clock, 1)}
 
 # %% ../nbs/14_runs.ipynb #0c342be5

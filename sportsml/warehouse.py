@@ -19,7 +19,7 @@ import pandas as pd
 import pyarrow as pa
 
 from .core import SportsmlError, project_paths, sha256_file
-from .schema import TABLES, SchemaError, Table, check_rows, empty, pandas_dtype, read_values, reject_rows, table
+from .schema import TABLES, Column, SchemaError, Table, check_rows, empty, pandas_dtype, read_values, reject_rows, table
 
 # %% ../nbs/03_warehouse.ipynb #4bd93db8
 class WarehouseError(SportsmlError):
@@ -77,7 +77,10 @@ def _to_pandas(frame: Any) -> Any:
         return frame
     if not hasattr(frame, "to_arrow"):
         raise SchemaError(f"a polars {type(frame).__name__} holds no rows yet; call .collect() first")
-    return frame.to_arrow().to_pandas(integer_object_nulls=True, date_as_object=False)
+    import polars as pl
+
+    plain = frame.cast(dict.fromkeys((pl.Categorical, pl.Enum), pl.String))
+    return plain.to_arrow().to_pandas(integer_object_nulls=True, date_as_object=False)
 
 
 def _to_arrow(expected: Table, frame: pd.DataFrame) -> pa.Table:
@@ -86,10 +89,13 @@ def _to_arrow(expected: Table, frame: pd.DataFrame) -> pa.Table:
     return pa.Table.from_pandas(frame[list(expected.names)], schema=fields, preserve_index=False)
 
 
-def _out(result: duckdb.DuckDBPyRelation, polars: bool) -> Any:
-    "Fetches a result as polars or as pandas, where a day is datetime64[ns]."
+def _out(result: duckdb.DuckDBPyRelation, polars: bool, columns: Sequence[Column] = ()) -> Any:
+    "Fetches a result as polars, or as pandas with the exact types of the schema's columns where they are known."
     if polars:
         return result.pl()
+    if columns:
+        frame = result.to_arrow_table().to_pandas(integer_object_nulls=True, date_as_object=False)
+        return frame.astype({c.name: pandas_dtype(c) for c in columns})
     frame = result.df()
     return frame.astype({c: "datetime64[ns]" for c in frame if frame[c].dtype.kind == "M" and frame[c].dt.tz is None})
 
@@ -188,9 +194,9 @@ class _OpenFile:
         with self._ours():
             return self._connection.execute(query, list(parameters))
 
-    def _ask(self, query: str, parameters: Sequence, polars: bool) -> Any:
+    def _ask(self, query: str, parameters: Sequence, polars: bool, columns: Sequence[Column] = ()) -> Any:
         with self._ours():
-            return _out(self._connection.sql(query, params=list(parameters)), polars)
+            return _out(self._connection.sql(query, params=list(parameters)), polars, columns)
 
 # %% ../nbs/03_warehouse.ipynb #4b48e0b3
 class _Transactions(_OpenFile):
@@ -256,8 +262,7 @@ class _Readable(_Transactions):
         chosen = [expected.column(c) for c in dict.fromkeys(wanted)]
         where, parameters = _where(expected, equals)
         names = ", ".join(f'"{c.name}"' for c in chosen)
-        frame = self._ask(f'SELECT {names} FROM "{name}"{where}', parameters, polars)
-        return frame if polars else frame.astype({c.name: pandas_dtype(c) for c in chosen})
+        return self._ask(f'SELECT {names} FROM "{name}"{where}', parameters, polars, chosen)
 
 # %% ../nbs/03_warehouse.ipynb #5f414b12
 class _Queryable(_Readable):

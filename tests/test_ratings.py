@@ -293,6 +293,8 @@ BAD = {
     "no team": (_with("away_id", None), "away_id that is not a whole number"),
     "no date": (_with("date", pd.NaT), "no readable date"),
     "a word for a date": (GAMES.assign(date=GAMES["date"].astype(str).mask(ROW_7, "soon")), "no readable date"),
+    "a number for a date": (GAMES.assign(date=20091030), "no readable date"),
+    "a time zone": (GAMES.assign(date=GAMES["date"].dt.tz_localize("UTC")), "no readable date.*without a time zone"),
     "itself": (_with("home_id", GAMES["away_id"][7]), "one team on both sides"),
     "same id twice": (_with("game_id", GAMES["game_id"][6]), "1 of .* repeat the game_id"),
     "same game twice": (pd.concat([GAMES, GAMES.tail(2)]).drop(columns="game_id"), "2 of .* repeat the date, home_id and"),

@@ -3,6 +3,7 @@ import ast
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from notebooks import NBS, ROOT, all_notebooks
@@ -51,7 +52,7 @@ def imported_modules(module: str) -> set[str]:
 
 
 def may_import(importer, imported) -> bool:
-    """Shared notebooks look down; ratings see shared ones below the runs; nba and mlb see both; all see lower numbers of their own."""
+    """Shared notebooks look down, ratings at shared ones below the runs, nba and mlb at both; and all at lower numbers of their own."""
     a_folder, _, a = importer.name.rpartition("/")
     b_folder, _, b = imported.name.rpartition("/")
     if a_folder == b_folder:
@@ -74,6 +75,19 @@ def test_layer_rule_can_fail():
     assert not may_import(by_name["ratings/00_elo"], by_name["nba/02_results"])
     assert not may_import(by_name["nba/11_teams"], by_name["14_runs"])
     assert may_import(by_name["nba/13_forecasts"], by_name["ratings/02_srs"])
+
+
+def readme_from_index(folder):
+    """Renders README as the Makefile does."""
+    command = ["jupyter-nbconvert", "--to", "markdown", "--execute", str(NBS / "index.ipynb"), "--output-dir", str(folder), "--output", "README",
+               "--TagRemovePreprocessor.enabled=True", "--TagRemovePreprocessor.remove_input_tags=remove-input"]
+    subprocess.run([Path(sys.executable).parent / command[0], *command[1:]], check=True, capture_output=True)
+    return folder / "README.md"
+
+
+def test_links_of_the_readme_lead_somewhere():
+    links = re.findall(r"\]\(([^)#]+)\)", (ROOT / "README.md").read_text())
+    assert links and not [link for link in links if "://" not in link and not (ROOT / link).exists()]
 
 
 TEMPLATES = [n for n in NOTEBOOKS if n.name.startswith("analyses/")]
@@ -109,15 +123,17 @@ def test_clean_and_export_leave_the_tree_unchanged(tmp_path):
             target.write_bytes(source.read_bytes())
 
     def content() -> dict:
-        return {p.relative_to(tmp_path).as_posix(): p.read_bytes() for p in tmp_path.rglob("*") if p.is_file() and "__pycache__" not in p.parts}
+        files = (p for p in tmp_path.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
+        return {p.relative_to(tmp_path).as_posix(): p.read_bytes() for p in files}
 
     before = content()
-    for command in ("nbdev_clean", "nbdev_export"):
-        subprocess.run([sys.executable, "-c", f"from nbdev.{ {'nbdev_clean': 'clean', 'nbdev_export': 'doclinks'}[command] } import {command}; {command}()"],
-                       cwd=tmp_path, check=True, capture_output=True)
+    for command in ("from nbdev.clean import nbdev_clean; nbdev_clean()", "from nbdev.doclinks import nbdev_export; nbdev_export()"):
+        subprocess.run([sys.executable, "-c", command], cwd=tmp_path, check=True, capture_output=True)
     after = content()
     assert sorted(k for k in before.keys() | after.keys() if before.get(k) != after.get(k)) == []
 
 
-def test_notebook_folder_is_where_it_is_said_to_be():
-    assert NBS.is_dir() and {n.path.parent.name for n in LIBRARY} <= {"nbs", "ratings", "nba", "mlb"}
+def test_readme_comes_from_the_index_notebook(tmp_path):
+    """`make readme` would change nothing."""
+    made = readme_from_index(tmp_path)
+    assert made.read_text() == (ROOT / "README.md").read_text(), "README.md is not what nbs/index.ipynb gives; run `make readme`"

@@ -58,27 +58,26 @@ def kill(process: subprocess.Popen) -> None:
 
 STOP_INSIDE = """
 import sys, time
-sys.path[:0] = sys.argv[3:]
-from test_warehouse import Warehouse, teams, empty
+import pandas as pd
+from sportsml.warehouse import Warehouse
 class Stops(Warehouse):
     def _append(self, name, rows):
         super()._append(name, rows)
-        if name == sys.argv[2]:
+        if name == sys.argv[3]:
             print("ready", flush=True)
             time.sleep(60)
 with Stops(sys.argv[1]) as wh:
-    if sys.argv[2] == "team_records":
-        wh.write("team_records", empty("team_records"), "simulated")
-    wh.write("teams", teams(5, conference="W"), "real")
+    wh.write("teams", pd.read_parquet(sys.argv[2]), "real")
 """
 
 
-@pytest.mark.parametrize("stop_at", ["teams", "rejects", "provenance", "team_records"])
-def test_kill_9_inside_a_write_leaves_the_old_content(path, stop_at):
+@pytest.mark.parametrize("stop_at", ["teams", "provenance"])
+def test_kill_9_inside_a_write_leaves_the_old_content(path, tmp_path, stop_at):
     with Warehouse(path) as wh:
         wh.write("teams", teams(), "simulated")
         before = wh.provenance()
-    kill(child(STOP_INSIDE, path, stop_at, os.path.dirname(__file__)))
+    teams(5, conference="W").to_parquet(tmp_path / "new.parquet")
+    kill(child(STOP_INSIDE, path, tmp_path / "new.parquet", stop_at))
     for read_only in (True, False):
         with Warehouse(path, read_only=read_only) as wh:
             assert wh.tables() == ["teams"]
@@ -89,8 +88,9 @@ def test_kill_9_inside_a_write_leaves_the_old_content(path, stop_at):
         assert wh.write("teams", teams(5), "real").rows == len(wh.read("teams")) == 5
 
 
-def test_kill_9_in_the_very_first_write_leaves_no_table(path):
-    kill(child(STOP_INSIDE, path, "provenance", os.path.dirname(__file__)))
+def test_kill_9_in_the_very_first_write_leaves_no_table(path, tmp_path):
+    teams().to_parquet(tmp_path / "new.parquet")
+    kill(child(STOP_INSIDE, path, tmp_path / "new.parquet", "provenance"))
     with Warehouse(path) as wh:
         assert wh.tables() == [] and wh.provenance().empty and wh.rejects().empty
         wh.write("teams", teams(), "simulated")
@@ -98,25 +98,27 @@ def test_kill_9_in_the_very_first_write_leaves_no_table(path):
 
 KEEP_WRITING = """
 import sys
-sys.path[:0] = sys.argv[2:]
-from test_warehouse import Warehouse, teams
+from sportsml.warehouse import Warehouse
 with Warehouse(sys.argv[1]) as wh:
+    all_teams = wh.read("teams")
     for n in range(1, 100_000):
-        wh.write("teams", teams(1 + n % 30, conference="EWN"[n % 2], division=[f"D{n}"] * (1 + n % 30)), f"write {n}")
+        wh.write("teams", all_teams.head(1 + n % 30).assign(conference="EW"[n % 2], division=f"D{n}"), f"write {n}")
         if n == 3:
             print("ready", flush=True)
 """
 
 
-@pytest.mark.parametrize("wait", [0.013, 0.05, 0.11])
+@pytest.mark.parametrize("wait", [0.013, 0.11])
 def test_kill_9_at_any_moment_leaves_one_write_whole(path, wait):
-    process = child(KEEP_WRITING, path, os.path.dirname(__file__))
+    with Warehouse(path) as wh:
+        wh.write("teams", teams(), "write 0")
+    process = child(KEEP_WRITING, path)
     time.sleep(wait)
     kill(process)
     with Warehouse(path) as wh:
         rows, origin = wh.read("teams"), wh.provenance()
         n = int(origin["source"].item().split()[1])
-        assert len(rows) == origin["rows"].item() == 1 + n % 30 and set(rows["division"]) == {f"D{n}"}
+        assert n >= 3 and len(rows) == origin["rows"].item() == 1 + n % 30 and set(rows["division"]) == {f"D{n}"}
 
 
 HOLD = """
@@ -195,11 +197,12 @@ def test_pandas_and_polars_in_and_out_are_equal(wh):
 
 @pytest.mark.parametrize("library", [pd.DataFrame, pl.DataFrame])
 def test_gaps_survive_both_libraries(wh, library):
-    wh.write("games", empty("games"), "real", rejects=library(MIXED))
-    back = wh.rejects("games")
+    rejects = library({**MIXED, "table_name": ["teams"] * 3}, **({"dtype": object} if library is pd.DataFrame else {}))
+    assert wh.write("teams", teams(), "real", rejects=rejects).rejected == 3
+    back = wh.rejects("teams")
     assert back["line"].dtype == "Int64" and back["line"].tolist() == [2, pd.NA, 2**53 + 1]  # through no float
     assert back["reason"].tolist() == MIXED["reason"] and back["file"].isna().tolist() == [False, True, False]
-    assert wh.sql("SELECT line FROM rejects WHERE table_name = ? ORDER BY ALL", ["games"], polars=True)["line"].to_list() == [
+    assert wh.sql("SELECT line FROM rejects WHERE table_name = ? ORDER BY ALL", ["teams"], polars=True)["line"].to_list() == [
         2, 2**53 + 1, None]
 
 
@@ -321,7 +324,8 @@ def test_reading_selects_orders_and_filters(wh):
 
 def test_days_are_asked_for_as_days(wh):
     dates = pd.to_datetime(["2016-01-02", "2016-01-03"])
-    wh.write("team_ratings", pd.DataFrame({"system": "elo", "season": 2016, "as_of": dates, "team_id": 1, "rating": 0.0}), "computed")
+    ratings = pd.DataFrame({"system": "elo", "season": 2016, "as_of": dates, "team_id": 1, "rating": 0.0})
+    wh.write("team_ratings", ratings, "computed")
     for day in ("2016-01-02", dates[0], dates[0].date(), np.datetime64("2016-01-02"), dates[:1]):
         assert wh.read("team_ratings", as_of=day)["as_of"].tolist() == [dates[0]]
     assert wh.sql("SELECT max(as_of) AS d FROM team_ratings")["d"].astype(str).tolist() == ["2016-01-03"]
@@ -332,7 +336,7 @@ def test_days_are_asked_for_as_days(wh):
 def test_a_table_of_another_version_says_so_and_is_replaced(path):
     path.parent.mkdir()
     with duckdb.connect(str(path)) as old:
-        old.execute("CREATE TABLE teams (team INT); INSERT INTO teams VALUES (1); CREATE TABLE rejects (x INT); CREATE VIEW v AS SELECT 1")
+        old.execute("CREATE TABLE teams (team INT); INSERT INTO teams VALUES (1); CREATE TABLE rejects (x INT)")
     with Warehouse(path) as wh:
         with pytest.raises(WarehouseError, match="another version .columns: team.*sportsml build"):
             wh.read("teams")
@@ -348,7 +352,7 @@ def test_two_hundred_thousand_rows_in_and_out(wh):
     assert wh.read("team_ratings").equals(ratings)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.lists(st.text(min_size=1, max_size=20).filter(lambda s: "\0" not in s), min_size=1, max_size=30))
 def test_any_text_comes_back_as_it_went_in(tmp_path_factory, names):
     with Warehouse(tmp_path_factory.mktemp("text") / "t.duckdb") as wh:

@@ -36,8 +36,8 @@ def standings(
     seen = seen.assign(margin=seen["points_for"] - seen["points_against"])
     table = seen.groupby("team_id").agg(games=("win", "size"), wins=("win", "sum"), margin=("margin", "mean")).reindex(teams)
     table = table.fillna(0).astype({"games": "int64", "wins": "int64"})
-    losses = table["games"] - table["wins"]
-    return table.assign(losses=losses, win_pct=(table["wins"] / table["games"]).fillna(0.5))[["games", "wins", "losses", "win_pct", "margin"]]
+    table = table.assign(losses=table["games"] - table["wins"], win_pct=(table["wins"] / table["games"]).fillna(0.5))
+    return table[["games", "wins", "losses", "win_pct", "margin"]]
 
 # %% ../../nbs/nba/11_teams.ipynb #07b3b476
 def final_ranks(

@@ -34,6 +34,17 @@ _NEEDED = ("season", "date", "home_id", "away_id", "home_points", "away_points")
 _WHOLE = ("season", "home_id", "away_id")
 
 # %% ../../nbs/ratings/00_elo.ipynb #8b85b2db
+def _game_days(games: pd.DataFrame) -> np.ndarray:  # (G,) datetime64[D]
+    "Returns the calendar day of each game; numbers and zoned times are not days."
+    days = games["date"]
+    if not pd.api.types.is_numeric_dtype(days):
+        days = pd.to_datetime(days, errors="coerce")
+    plain = pd.api.types.is_datetime64_dtype(days)
+    bad = days.isna().to_numpy() if plain else np.ones(len(games), bool)
+    _refuse(games, bad, "have no readable date", "write dates as YYYY-MM-DD, without a time zone")
+    return days.to_numpy().astype("datetime64[D]")
+
+
 def _columns(games: pd.DataFrame) -> dict[str, np.ndarray]:  # column -> (G,)
     "Returns the needed columns as arrays; raises `GamesError` on missing columns and on values that are not numbers or days."
     if missing := [c for c in _NEEDED if c not in games.columns]:
@@ -45,10 +56,7 @@ def _columns(games: pd.DataFrame) -> dict[str, np.ndarray]:  # column -> (G,)
         low, kind = (-np.inf, "a whole number") if name in _WHOLE else (0, "a finite score of at least 0")
         good = np.isfinite(values) & (values >= low) & ((values == np.floor(values)) if name in _WHOLE else True)
         _refuse(games, ~good, f"have a {name} that is not {kind}", "drop games without a result, repair the others")
-    days = pd.to_datetime(games["date"], errors="coerce")
-    _refuse(games, days.isna().to_numpy(), "have no readable date", "write dates as YYYY-MM-DD")
-    out["date"] = days.to_numpy().astype("datetime64[D]")
-    return out | {name: out[name].astype(np.int64) for name in _WHOLE}
+    return out | {name: out[name].astype(np.int64) for name in _WHOLE} | {"date": _game_days(games)}
 
 # %% ../../nbs/ratings/00_elo.ipynb #7059fd44
 def _check_pairings(games: pd.DataFrame, columns: dict[str, np.ndarray]) -> None:
