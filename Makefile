@@ -33,14 +33,14 @@ $(VENV)/docs.ok: $(VENV)/dev.ok
 	@touch $@
 
 run: $(VENV)/run.ok  ## run an experiment into outputs3/ (the simulated league by default)
-	$(BIN)/sportsml run $(RUN_ID) --experiment $(EXPERIMENT) --source $(SOURCE) $(if $(SMOKE),--smoke) $(foreach s,$(SET),--set $(s))
+	$(BIN)/sportsml run $(RUN_ID) --experiment $(EXPERIMENT) --source $(SOURCE) $(if $(SMOKE),--smoke) $(if $(SET),--set '$(SET)')
 
 test: $(VENV)/dev.ok  ## check everything: notebooks, structure, tests, templates, wheel
-	$(BIN)/ruff check sportsml tests benchmarks
+	$(BIN)/ruff check sportsml tests benchmarks docs
 	$(BIN)/pytest
 
 lab: $(VENV)/dev.ok  ## open JupyterLab; its kernel has the package
-	$(BIN)/jupyter lab --notebook-dir=nbs
+	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root)
 
 docs: $(VENV)/docs.ok  ## build the site into docs/_build/html
 	$(BIN)/python docs/build.py

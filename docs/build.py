@@ -34,7 +34,8 @@ def public_docs(source: str, module: str) -> list:
     found, cells = importlib.import_module(module), []
     for name in re.findall(r"^(?:def|class) ([a-zA-Z]\w*)", source, flags=re.M):
         thing = getattr(found, name)
-        methods = [getattr(thing, n) for n in vars(thing) if n[0] != "_"] if isinstance(thing, type) else []
+        own = [n for kind in reversed(thing.__mro__) if kind.__module__ == module for n in vars(kind)] if isinstance(thing, type) else []
+        methods = [getattr(thing, n) for n in dict.fromkeys(own) if n[0] != "_"]
         for level, part in [("###", thing), *(("####", m) for m in methods if inspect.isroutine(m))]:
             text = MarkdownRenderer(part)._repr_markdown_()
             if isinstance(part, type):

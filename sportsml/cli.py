@@ -15,6 +15,7 @@ from typing import Annotated
 import pandas as pd
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 import sportsml
@@ -39,11 +40,11 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
 # %% ../nbs/16_cli.ipynb #5720ce12
 def show_frame(frame: pd.DataFrame, title: str = "") -> None:
     "Prints a frame as a table on the terminal."
-    table = Table(title=title or None, title_justify="left")
+    table = Table(title=escape(title) or None, title_justify="left")
     for name in frame.columns:
-        table.add_column(str(name), justify="right" if pd.api.types.is_numeric_dtype(frame[name]) else "left", overflow="fold")
+        table.add_column(escape(str(name)), justify="right" if pd.api.types.is_numeric_dtype(frame[name]) else "left", overflow="fold")
     for row in frame.itertuples(index=False):
-        table.add_row(*("" if pd.isna(v) else f"{v:.4f}" if isinstance(v, float) else str(v) for v in row))
+        table.add_row(*("" if pd.isna(v) else f"{v:.4f}" if isinstance(v, float) else escape(str(v)) for v in row))
     console.print(table)
 
 # %% ../nbs/16_cli.ipynb #3b5ff7c4
@@ -64,7 +65,7 @@ def run(
     request = runs.RunRequest(run_id, experiment, source, smoke, " ".join(set_ or []), restart)
     done = runs.run_experiment(request, progress=False if quiet else None)
     show_frame(runs.headline(done.path), f"run {done.run_id}: {done.config.title} ({source} data)")
-    console.print(f"run folder: {done.path}", soft_wrap=True)
+    console.print(f"run folder: {done.path}", soft_wrap=True, markup=False)
 
 # %% ../nbs/16_cli.ipynb #54457526
 @app.command()
@@ -79,7 +80,7 @@ def build(experiment: Experiment = "nba_strength", source: DataSource = "real", 
         show_frame(warehouse.provenance().drop(columns=["sha256", "written_at"]), "warehouse")
         if len(rejects := warehouse.rejects()):
             show_frame(rejects.head(20), f"rejects: {len(rejects)} rows set aside")
-    console.print(f"warehouse: {data.warehouse}", soft_wrap=True)
+    console.print(f"warehouse: {data.warehouse}", soft_wrap=True, markup=False)
 
 
 @app.command("experiments")
@@ -156,7 +157,7 @@ def runs_compare(first: str, second: str) -> None:
 @runs_app.command("index")
 def runs_index() -> None:
     "Write outputs3/INDEX.md from the run.json files."
-    console.print(f"wrote {runs.write_index()}", soft_wrap=True)
+    console.print(f"wrote {runs.write_index()}", soft_wrap=True, markup=False)
 
 # %% ../nbs/16_cli.ipynb #917b2d21
 def _version(wanted: bool) -> None:
@@ -172,9 +173,9 @@ def _options(version: Annotated[bool, typer.Option("--version", callback=_versio
 
 
 def main() -> None:
-    "Entry point: our own errors print as one message and end with status 1."
+    "Entry point: our own errors, and those of files and disks, print as one message and end with status 1."
     try:
         app()
-    except SportsmlError as e:
-        Console(stderr=True).print(f"[bold red]error:[/] {e}", soft_wrap=True, highlight=False)
+    except (SportsmlError, OSError) as e:
+        Console(stderr=True).print(f"[bold red]error:[/] {escape(str(e))}", soft_wrap=True, highlight=False)
         raise SystemExit(1) from e

@@ -6,6 +6,7 @@
 __all__ = ['ConfigError', 'ExperimentConfig', 'read_yaml', 'experiments', 'load_experiment', 'merge', 'override']
 
 # %% ../nbs/01_config.ipynb #bac422c6
+import re
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from pathlib import Path
@@ -48,10 +49,19 @@ def _validated(values: Mapping[str, Any], where: str) -> ExperimentConfig:
         raise ConfigError(f"{where}: {name}: {first['msg']}{hint}") from e
 
 
+class _Loader(yaml.SafeLoader):
+    "Reads plain data, and 1e-3 as a number."
+
+
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789"))
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     "Reads a YAML mapping; raises `ConfigError` naming the file and line."
     try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        values = yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)
+    except (OSError, UnicodeDecodeError) as e:
+        raise ConfigError(f"{path}: cannot be read ({e}); it must be there, in UTF-8") from e
     except yaml.YAMLError as e:
         raise ConfigError(f"{path}: not valid YAML: {e}") from e
     if not isinstance(values, dict):
@@ -79,10 +89,13 @@ def load_experiment(
         raise ConfigError(f"no experiment {name!r} in {folder.name}/{did_you_mean(name, experiments(folder))}")
     values = read_yaml(folder / f"{name}.yaml")
     if smoke:
-        values = merge(values, read_yaml(folder / "smoke.yaml").get(name, {}), f"smoke.yaml: {name}")
+        values = merge(values, read_yaml(folder / "smoke.yaml").get(name) or {}, f"smoke.yaml: {name}")
     for text in overrides:
         values = override(values, text)
-    return _validated(values, f"{name}.yaml")
+    config = _validated(values, f"{name}.yaml")
+    if config.experiment != name:
+        raise ConfigError(f"{name}.yaml: experiment is {config.experiment!r}, not the file's own name {name!r}")
+    return config
 
 # %% ../nbs/01_config.ipynb #89b02269
 def _same_kind(old: Any, new: Any) -> bool:
@@ -118,7 +131,10 @@ def override(
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise ConfigError(f"override {text!r} is not of the form key=value, as in parameters.elo.k=25")
-    change: Any = yaml.safe_load(value) if value.strip() else None
+    try:
+        change: Any = yaml.load(value, _Loader) if value.strip() else None
+    except yaml.YAMLError as e:
+        raise ConfigError(f"override {text!r}: {value!r} is not a YAML value; write a number, text, true, or a list [a, b]") from e
     for part in reversed(key.strip().split(".")):
         change = {part: change}
     return merge(values, change, f"override {text!r}")

@@ -4,12 +4,11 @@
 
 # %% auto #0
 __all__ = ['PALETTE', 'MARKERS', 'MUTED', 'use_style', 'annotate', 'interval_plot', 'season_lines', 'reliability_plot',
-           'rank_scatter', 'rating_history', 'coverage_plot', 'shrink_png', 'save_figure', 'show_table']
+           'rank_scatter', 'rating_history', 'coverage_plot', 'shrink_png', 'show_table']
 
 # %% ../nbs/13_plots.ipynb #113c5dc7
 import io
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -23,7 +22,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from PIL import Image
 from sklearn.isotonic import isotonic_regression
 
-from .core import SportsmlError, atomic_write, did_you_mean
+from .core import SportsmlError, did_you_mean
 from .splits import AsOfPanel
 
 # %% ../nbs/13_plots.ipynb #430dbc49
@@ -237,6 +236,8 @@ def rating_history(
     if unknown := set(teams).difference(panel.entities.tolist()):
         raise SportsmlError(f"panel {panel.system!r} does not rate team {min(unknown)}; "
                             f"it rates {len(panel.entities)}, from {panel.entities[0]} to {panel.entities[-1]}")
+    if len(teams) > len(PALETTE):
+        raise SportsmlError(f"{len(teams)} teams are too many lines to tell apart; draw at most {len(PALETTE)}")
     ax, ends = _axes(ax), {}
     for season in np.unique(panel.seasons):
         days, values = panel.days[panel.seasons == season], panel.values[panel.seasons == season]
@@ -284,17 +285,6 @@ def shrink_png(
     small = io.BytesIO()
     Image.open(io.BytesIO(image)).convert("RGB").quantize(128, dither=Image.Dither.NONE).save(small, format="PNG", optimize=True)
     return small.getvalue()
-
-
-def save_figure(
-    figure: Axes | Figure,  # what to save; an Axes stands for its figure
-    path: Path | str,  # target, ends in .png
-) -> Path:  # `path`
-    "Writes a figure as a small PNG at 100 dpi; the same figure gives the same bytes."
-    image = io.BytesIO()
-    figure = figure.figure if isinstance(figure, Axes) else figure
-    figure.savefig(image, format="png", dpi=100, bbox_inches="tight", pad_inches=0.1)
-    return atomic_write(path, shrink_png(image.getvalue()))
 
 # %% ../nbs/13_plots.ipynb #266fe712
 def _cell(value: object, digits: int, plain: bool) -> str:

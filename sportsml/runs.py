@@ -26,18 +26,13 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
-import nbformat
 import pandas as pd
-import papermill
 import yaml
 from filelock import FileLock, Timeout
-from nbconvert import MarkdownExporter
-from traitlets.config import Config
 
 from .config import ExperimentConfig, load_experiment
 from .core import (SportsmlError, atomic_write, did_you_mean, project_paths, project_root, read_json, rng, sha256_file, track,
                            write_json)
-from .plots import shrink_png
 from .schema import check_rows
 from .sources import source as source_entry
 from .warehouse import Warehouse
@@ -80,6 +75,14 @@ class RunRequest:
         object.__setattr__(self, "run_id", normalise_run_id(self.run_id))
         if self.source not in SOURCES:
             raise RunError(f"unknown source {self.source!r}{did_you_mean(self.source, SOURCES)}")
+        for name, kind in {"smoke": bool, "restart": bool, "overrides": str}.items():
+            if not isinstance(value := getattr(self, name), kind):
+                raise RunError(f"{name} is {value!r}; write " + ("True or False" if kind is bool else "text such as 'seed=3'"))
+
+    @property
+    def changes(self) -> list[str]:
+        "The overrides one by one; a value may hold spaces, as in 'parameters.ranks.days=[12-31, 01-20] seed=3'."
+        return [part for part in re.split(r"\s+(?=[\w.]+=)", self.overrides.strip()) if part]
 
 # %% ../nbs/14_runs.ipynb #673f18ca
 def request_from(
@@ -210,6 +213,7 @@ def prepare_data(
     stamp = path.with_suffix(".fingerprint")
     with FileLock(f"{path}.lock"):
         if rebuild or not (path.exists() and stamp.exists() and stamp.read_text() == fingerprint):
+            stamp.unlink(missing_ok=True)  # a build that breaks off leaves no claim to be current
             with Warehouse(path) as warehouse:
                 resolve_name(config.builder)(raw, warehouse, source, progress=progress)
             atomic_write(stamp, fingerprint)
@@ -302,10 +306,17 @@ def export_markdown(
     notebook: Path,  # an executed notebook
 ) -> Path:  # the markdown beside it; figures go to `figures/`
     "Renders an executed notebook to markdown with figure files, leaving out papermill's own cells."
+    import nbformat
+    from nbconvert import MarkdownExporter
+    from traitlets.config import Config
+
+    from sportsml.plots import shrink_png
     nb = nbformat.read(notebook, as_version=4)
     hidden = {"injected-parameters", "parameters", "papermill-error-cell-tag"}
     nb.cells = [c for c in nb.cells if not hidden & set(c.metadata.get("tags", [])) and not c.source.startswith("---\nskip_exec")]
     settings = Config({"ExtractOutputPreprocessor": {"output_filename_template": "{unique_key}_{cell_index}_{index}{extension}"}})
+    if nb.cells:
+        nb.cells[0].source = nb.cells[0].source.removesuffix("- skip_exec: true")
     body, resources = MarkdownExporter(config=settings).from_notebook_node(
         nb, {"unique_key": notebook.stem, "output_files_dir": "figures"})
     for name, data in resources.get("outputs", {}).items():
@@ -320,9 +331,17 @@ def _now() -> str:
 
 def _template_hash(template: Path) -> str:
     "Returns a hash of a template's sources: stored outputs and metadata do not count."
-    return _digest(*((c.cell_type, c.source) for c in nbformat.read(template, as_version=4).cells))
+    return _digest(*((c["cell_type"], "".join(c["source"])) for c in read_json(template)["cells"]))
 
 
+def _without_folders(text: str) -> str:
+    "Shortens the project's folders to their names: a record says nothing of the machine it was made on."
+    paths = project_paths()
+    for folder in sorted({paths.raw, paths.data, paths.outputs, paths.root}, key=lambda p: -len(str(p))):
+        text = text.replace(str(folder), folder.name) if folder.name else text
+    return text
+
+# %% ../nbs/14_runs.ipynb #a894e1d3
 @contextmanager
 def _kernel_environment() -> Iterator[None]:
     "Sets what a kernel inherits: no progress bars, and absolute folders, because it starts in another directory."
@@ -337,55 +356,91 @@ def _kernel_environment() -> Iterator[None]:
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
 
-
+# %% ../nbs/14_runs.ipynb #559b7103
 def execute_analysis(
     folder: Path,  # the run folder
     template: Path,  # a notebook with a cell tagged `parameters`
     number: str,  # "01", "02", ...
 ) -> dict[str, Any]:  # the analysis's record for `run.json`
     "Executes one template into the run folder; the record says `finished`, or `failed` with the error."
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+
     notebook = folder / f"ANALYSIS_{number}.ipynb"
     record = {"number": number, "name": template.stem, "notebook": notebook.name, "markdown": f"ANALYSIS_{number}.md", "start": _now()}
     clock = time.monotonic()
     with _kernel_environment():
         try:
             papermill.execute_notebook(str(template), str(notebook), {"run_dir": str(folder)}, kernel_name="python3",
-                                       progress_bar=False, cwd=str(project_root()))
+                                       language="python", progress_bar=False, cwd=str(project_root()))
             export_markdown(notebook)
             record["status"] = "finished"
         except papermill.PapermillExecutionError as e:
-            record |= {"status": "failed", "error": f"cell {e.exec_count}: {e.ename}: {e.evalue}"}
+            record |= {"status": "failed", "error": _without_folders(f"cell {e.exec_count}: {e.ename}: {e.evalue}")}
+        except DeadKernelError:
+            record |= {"status": "failed", "error": "the notebook's process died (killed, or out of memory)"}
     return record | {"seconds": round(time.monotonic() - clock, 1)}
 
 # %% ../nbs/14_runs.ipynb #0c342be5
+def _first_difference(old: Any, new: Any, at: str = "") -> str:
+    "Says where two configs differ first, as in 'parameters.elo.k is 20.0 there and 25 here'; empty when they do not."
+    if isinstance(old, dict) and isinstance(new, dict):
+        found = (_first_difference(old.get(k), new.get(k), f"{at}.{k}".lstrip(".")) for k in old | new)
+        return next(filter(None, found), "")
+    return "" if old == new else f"{at} is {old!r} there and {new!r} here"
+
+
 def _resumable(folder: Path, request: RunRequest, config: ExperimentConfig) -> dict[str, dict]:
     "Returns the finished analyses of an earlier attempt by name; raises `RunError` when the folder holds another run."
     if request.restart or not (folder / "run.json").exists():
         return {}
     old = read_json(folder / "run.json")
-    same = (old["experiment"], old["source"], old["smoke"]) == (request.experiment, request.source, request.smoke)
     stored = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-    if not same or stored != config.model_dump(mode="json"):
-        raise RunError(f"{folder.name} holds a run of {old['experiment']} on {old['source']} data with other settings; choose another "
-                       "run_id, leave it out for the next free one, or say restart to replace it")
+    here = {"experiment": request.experiment, "source": request.source, "smoke": request.smoke, **config.model_dump(mode="json")}
+    if other := _first_difference({k: old[k] for k in ("experiment", "source", "smoke")} | stored, here):
+        raise RunError(f"{folder.name} holds another run: {other}; choose another run_id, leave it out for the next free one, or say "
+                       "restart to replace it")
     return {a["name"]: a for a in old["analyses"] if a["status"] == "finished" and (folder / a["notebook"]).exists()}
 
 # %% ../nbs/14_runs.ipynb #7493d9bc
+def _clear(folder: Path, kept: list[dict]) -> None:
+    "Takes away what earlier attempts left in the folder, apart from the analyses that are kept."
+    numbers = {a["number"] for a in kept}
+    for path in [*folder.glob("ANALYSIS_*"), *folder.glob("figures/ANALYSIS_*")]:
+        if path.name[9:11] not in numbers:
+            path.unlink()
+    if not kept:
+        for name in ("metrics.json", "predictions.parquet"):
+            (folder / name).unlink(missing_ok=True)
+
+# %% ../nbs/14_runs.ipynb #4127b86b
+def _templates(config: ExperimentConfig) -> list[Path]:
+    "Returns the templates of an experiment; raises `RunError` for one that is not there."
+    folder = project_paths().notebooks / "analyses" / config.experiment
+    there = {p.stem: p for p in folder.glob("*.ipynb")}
+    for name in config.analyses:
+        if name not in there:
+            raise RunError(f"no analysis {name!r} in {folder.parent.parent.name}/analyses/{folder.name}{did_you_mean(name, there)}")
+    return [there[name] for name in config.analyses]
+
+# %% ../nbs/14_runs.ipynb #440ced6a
 def _run_analyses(folder: Path, record: dict, config: ExperimentConfig, done: dict[str, dict], progress: bool | None) -> None:
     "Executes the analyses in order, keeping the finished ones; `run.json` is current after each."
-    templates = project_paths().notebooks / "analyses" / config.experiment
-    for i, name in enumerate(track(config.analyses, f"run {record['run_id']}", progress=progress), 1):
-        template = templates / f"{name}.ipynb"
-        made_from = _digest(_template_hash(template), config, record["code"], record["data_fingerprint"])
-        if name in done and done[name]["made_from"] == made_from:
-            record["analyses"].append(done[name])
-            continue
-        done = {}  # what follows a changed analysis runs again
-        result = execute_analysis(folder, template, f"{i:02d}") | {"made_from": made_from}
+    steps = [(f"{i:02d}", template, _digest(_template_hash(template), config, record["code"], record["data_fingerprint"]))
+             for i, template in enumerate(_templates(config), 1)]
+    for _, template, made_from in steps:
+        if done.get(template.stem, {}).get("made_from") != made_from:
+            break
+        record["analyses"].append(done[template.stem])
+    _clear(folder, record["analyses"])
+    write_json(folder / "run.json", record)
+    for number, template, made_from in track(steps[len(record["analyses"]):], f"run {record['run_id']}", progress=progress):
+        result = execute_analysis(folder, template, number) | {"made_from": made_from}
         record["analyses"].append(result)
         write_json(folder / "run.json", record)
         if result["status"] == "failed":
-            raise RunFailed(f"{name} failed in {result['error']}; see {folder.name}/{result['notebook']}, mend it and run the same id again")
+            raise RunFailed(f"{template.stem} failed in {result['error']}; see {folder.name}/{result['notebook']}, mend it and run the "
+                            "same id again")
 
 # %% ../nbs/14_runs.ipynb #b2dfebfb
 def run_experiment(
@@ -394,7 +449,8 @@ def run_experiment(
     progress: bool | None = None,  # see `core.show_progress`
 ) -> RunFolder:  # the finished run
     "Runs an experiment into its folder; raises `RunFailed` when an analysis fails, after recording it."
-    config = load_experiment(request.experiment, request.smoke, request.overrides.split())
+    config = load_experiment(request.experiment, request.smoke, request.changes)
+    _templates(config)
     outputs = Path(outputs or project_paths().outputs)
     data = prepare_data(config, request.source, progress)
     folder = reserve_run(outputs, request.run_id)
@@ -403,12 +459,11 @@ def run_experiment(
         done = _resumable(folder, request, config)
         record = _new_record(folder, request, config, data)
         atomic_write(folder / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
-        write_json(folder / "run.json", record)
         try:
             _run_analyses(folder, record, config, done, progress)
             record["status"] = "finished"
         except BaseException as e:
-            record |= {"status": "failed", "error": f"{type(e).__name__}: {e}"}
+            record |= {"status": "failed", "error": _without_folders(f"{type(e).__name__}: {e}")}
             raise
         finally:
             write_json(folder / "run.json", record | {"end": _now()})
@@ -428,14 +483,34 @@ def _new_record(folder: Path, request: RunRequest, config: ExperimentConfig, dat
             "data_fingerprint": data.fingerprint, "data": files, "analyses": []}
 
 # %% ../nbs/14_runs.ipynb #7c5ff78e
+def _records(outputs: Path) -> list[dict[str, Any]]:
+    "Reads the `run.json` of every run, by number; one that says running although nobody writes into it was broken off."
+    folders = [p for p in outputs.glob("run_*") if re.fullmatch(r"[0-9]+", p.name[4:]) and (p / "run.json").exists()]
+    records = []
+    for folder in sorted(folders, key=lambda p: int(p.name[4:])):
+        record = read_json(folder / "run.json")
+        if record["status"] == "running":
+            try:
+                lock_run(folder).release()
+                record["status"] = "broken off"
+            except RunError:
+                pass
+        records.append(record | {"run_id": folder.name[4:]})
+    return records
+
+# %% ../nbs/14_runs.ipynb #895494b1
+def _rows(records: list[dict[str, Any]]) -> pd.DataFrame:
+    "Puts the contents of `run.json` files into a table."
+    rows = [r | {"seconds": round(sum(a["seconds"] for a in r["analyses"]), 1),
+                 "commit": (r["commit"] or "")[:8] + ("+" if r["dirty"] else "")} for r in records]
+    return pd.DataFrame(rows, columns=["run_id", "experiment", "source", "smoke", "status", "start", "seconds", "commit"])
+
+
 def list_runs(
     outputs: Path | None = None,  # the folder of run folders; the project's by default
 ) -> pd.DataFrame:  # one row a run, by number
     "Lists the runs with experiment, source, status, start, commit and duration in seconds."
-    folders = sorted(Path(outputs or project_paths().outputs).glob("run_*/run.json"))
-    rows = [(r := read_json(p)) | {"seconds": round(sum(a["seconds"] for a in r["analyses"]), 1),
-                                   "commit": (r["commit"] or "")[:8] + ("+" if r["dirty"] else "")} for p in folders]
-    return pd.DataFrame(rows, columns=["run_id", "experiment", "source", "smoke", "status", "start", "seconds", "commit"])
+    return _rows(_records(Path(outputs or project_paths().outputs)))
 
 
 def find_run(run_id: Any, outputs: Path | None = None) -> Path:
@@ -446,7 +521,7 @@ def find_run(run_id: Any, outputs: Path | None = None) -> Path:
         raise RunError(f"no run {run_id!r} in {outputs.name}{did_you_mean(str(wanted), list_runs(outputs)['run_id'])}")
     return outputs / f"run_{wanted}"
 
-# %% ../nbs/14_runs.ipynb #895494b1
+# %% ../nbs/14_runs.ipynb #cf9414fb
 def _span(low: float | None, high: float | None) -> str:
     "Prints an interval, or nothing where there is none."
     return "" if pd.isna(low) else f" [{low:.4f}, {high:.4f}]"
@@ -454,7 +529,8 @@ def _span(low: float | None, high: float | None) -> str:
 
 def headline(folder: Path) -> pd.DataFrame:
     "Returns a run's headline metrics as a small table of text: value with interval, difference to the baseline with interval."
-    m = load_metrics(folder).query("headline").reset_index(drop=True)
+    m = load_metrics(folder)
+    m = m[m["headline"].eq(True)].reset_index(drop=True)
     value = [f"{r.value:.4f}{_span(r.low, r.high)}" for r in m.itertuples()]
     against = [f"{r.baseline} {r.difference:+.4f}{_span(r.difference_low, r.difference_high)}" if pd.notna(r.difference) else ""
                for r in m.itertuples()]
@@ -463,18 +539,24 @@ def headline(folder: Path) -> pd.DataFrame:
 
 
 def write_index(outputs: Path | None = None) -> Path:
-    "Writes `INDEX.md`, one line a run, from the `run.json` files."
+    "Writes `INDEX.md`, one line a run, from the `run.json` files; of two at once the later one sees both runs."
     outputs = Path(outputs or project_paths().outputs)
+    with FileLock(outputs / "run.lock"):
+        return atomic_write(outputs / "INDEX.md", _index(outputs))
+
+# %% ../nbs/14_runs.ipynb #cbf068e4
+def _index(outputs: Path) -> str:
+    "Renders the index."
     lines = ["# Runs", "", "Generated from the `run.json` files by `sportsml runs index`; do not edit.", "",
              "| run | experiment | data | status | started (UTC) | seconds | commit | analyses |", "|---|---|---|---|---|---|---|---|"]
-    for r in list_runs(outputs).itertuples():
-        record = read_json(outputs / f"run_{r.run_id}" / "run.json")
+    records = _records(outputs)
+    for r, record in zip(_rows(records).itertuples(), records, strict=True):
         pages = " ".join(f"[{a['name']}](run_{r.run_id}/{a['markdown'] if a['status'] == 'finished' else a['notebook']})"
                          for a in record["analyses"])
         data = r.source + (", smoke" if r.smoke else "")
         status = r.status if r.status != "failed" else f"failed: {record['error'].splitlines()[0]}".replace("|", "\\|")
         lines.append(f"| {r.run_id} | {r.experiment} | {data} | {status} | {r.start[:16]} | {r.seconds} | {r.commit} | {pages} |")
-    return atomic_write(outputs / "INDEX.md", "\n".join(lines) + "\n")
+    return "\n".join(lines) + "\n"
 
 # %% ../nbs/14_runs.ipynb #7823d677
 def compare_runs(
@@ -484,7 +566,7 @@ def compare_runs(
 ) -> pd.DataFrame:  # one row a metric that both have: both values and second minus first
     "Compares two runs metric by metric; raises `RunError` when a run is unknown or they share no metric."
     key = ["analysis", "target", "group", "model", "metric"]
-    a, b = (load_metrics(find_run(r, outputs)).fillna({k: "" for k in key})[[*key, "value"]] for r in (first, second))
+    a, b = (load_metrics(find_run(r, outputs)).fillna(dict.fromkeys(key, ""))[[*key, "value"]] for r in (first, second))
     both = a.merge(b, on=key, suffixes=("_first", "_second"))
     if both.empty:
         raise RunError(f"runs {first} and {second} have no metric in common; they are different experiments")

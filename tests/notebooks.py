@@ -1,5 +1,6 @@
 """What the tests know about the notebooks: where they are, which module they make, what their exported cells say."""
 import re
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +39,19 @@ class Notebook:
     @property
     def is_template(self) -> bool:
         return any("skip_exec: true" in c.source for c in self.cells if c.cell_type != "code")
+
+
+def project_files(*under: str) -> list[str]:
+    """Lists the project's own files, as git sees them; without git, everything but hidden, built and ignored folders."""
+    try:
+        command = ["git", "ls-files", "-co", "--exclude-standard", *under]
+        listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    except (OSError, subprocess.SubprocessError):
+        skipped = {"build", "dist", "raw", "sim", "warehouse", "_build", "_proc", "outputs3", "__pycache__"}
+        places = (p.relative_to(ROOT) for p in ROOT.rglob("*") if p.is_file())
+        listed = [p.as_posix() for p in places if not any(part.startswith(".") or part in skipped or part.endswith(".egg-info")
+                                                          for part in p.parts) and (not under or p.as_posix().startswith(under))]
+    return [name for name in listed if (ROOT / name).is_file()]
 
 
 def all_notebooks() -> list[Notebook]:

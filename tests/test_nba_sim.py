@@ -61,7 +61,7 @@ def test_days(league):
     second = (sim._gaps(rows, 1) == 1).groupby([rows["season"], rows["team_id"]]).sum()
     assert second.between(14, 24).all()
     days = league.games.groupby("season")["date"].agg(["min", "max", "nunique"])
-    assert ((days["max"] - days["min"]).dt.days == sim.DAYS - 1).all() and days["nunique"].between(160, 165).all()
+    assert ((days["max"] - days["min"]).dt.days == sim._DAYS - 1).all() and days["nunique"].between(160, 165).all()
     assert (days["min"].dt.strftime("%m-%d").between("10-25", "10-31")).all() and (days["min"].dt.day_name() == "Tuesday").all()
     assert not ((league.games["date"].dt.month == 12) & (league.games["date"].dt.day == 24)).any()
     assert sim._gaps(rows, 1).groupby([rows["season"], rows["team_id"]]).max().min() >= 5  # the All-Star gap, for everyone
@@ -230,7 +230,7 @@ def test_team_records_parse_back(league, raw):
 
 def test_truth_files(league, raw):
     strength, games, champions = (pd.read_csv(raw / f"truth/{name}.csv") for name in ("strength", "games", "champions"))
-    assert len(strength) == league.config.seasons * sim.DAYS * 30
+    assert len(strength) == league.config.seasons * sim._DAYS * 30
     assert np.allclose(strength["strength"], league.truth_strength["strength"], atol=1e-4)
     assert np.allclose(games["home_win_probability"], league.truth_games["home_win_probability"], atol=1e-6)
     assert (champions["team_id"] == league.champions["team_id"]).all()

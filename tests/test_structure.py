@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from notebooks import NBS, ROOT, all_notebooks
+from notebooks import NBS, ROOT, all_notebooks, project_files
 
 NOTEBOOKS = all_notebooks()
 LIBRARY = [n for n in NOTEBOOKS if n.module]
@@ -79,8 +79,8 @@ def test_layer_rule_can_fail():
 
 def readme_from_index(folder):
     """Renders README as the Makefile does."""
-    command = ["jupyter-nbconvert", "--to", "markdown", "--execute", str(NBS / "index.ipynb"), "--output-dir", str(folder), "--output", "README",
-               "--TagRemovePreprocessor.enabled=True", "--TagRemovePreprocessor.remove_input_tags=remove-input"]
+    command = ["jupyter-nbconvert", "--to", "markdown", "--execute", str(NBS / "index.ipynb"), "--output-dir", str(folder),
+               "--output", "README", "--TagRemovePreprocessor.enabled=True", "--TagRemovePreprocessor.remove_input_tags=remove-input"]
     subprocess.run([Path(sys.executable).parent / command[0], *command[1:]], check=True, capture_output=True)
     return folder / "README.md"
 
@@ -115,12 +115,10 @@ def test_stored_outputs_are_small_and_say_nothing_of_a_machine(notebook):
 
 def test_clean_and_export_leave_the_tree_unchanged(tmp_path):
     """nbdev_clean and nbdev_export on a copy of the tree change no file: notebooks and package agree."""
-    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for name in listed.splitlines():
-        source, target = ROOT / name, tmp_path / name
-        if source.is_file() and not name.startswith("outputs3/"):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(source.read_bytes())
+    for name in project_files():
+        if not name.startswith("outputs3/"):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_bytes((ROOT / name).read_bytes())
 
     def content() -> dict:
         files = (p for p in tmp_path.rglob("*") if p.is_file() and "__pycache__" not in p.parts)

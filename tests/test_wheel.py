@@ -3,13 +3,11 @@ import subprocess
 import sys
 import zipfile
 
-from notebooks import all_notebooks
+from notebooks import all_notebooks, project_files
 
 
 def test_wheel_is_built_and_imported_outside_the_tree(root, tmp_path):
-    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "sportsml", "settings.ini", "setup.py", "pyproject.toml",
-                             "README.md", "LICENSE"], cwd=root, capture_output=True, text=True, check=True).stdout
-    for name in filter(lambda n: (root / n).is_file(), listed.splitlines()):
+    for name in project_files("sportsml", "settings.ini", "setup.py", "pyproject.toml", "README.md", "LICENSE"):
         (tmp_path / "src" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "src" / name).write_bytes((root / name).read_bytes())
     subprocess.run([sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path, tmp_path / "src"], check=True,

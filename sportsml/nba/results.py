@@ -15,8 +15,8 @@ import pandas as pd
 
 from ..core import track
 from .franchises import team_ids, teams_table
-from ..schema import check_rows, empty
-from ..sources import RawFileError, read_raw_csv, reject_rows
+from ..schema import check_rows, empty, reject_rows
+from ..sources import RawFileError, read_raw_csv
 from ..warehouse import Warehouse
 
 # %% ../../nbs/nba/02_results.ipynb #97400d16
