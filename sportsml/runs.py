@@ -31,7 +31,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from .config import ExperimentConfig, load_experiment
-from .core import (SportsmlError, atomic_write, did_you_mean, project_paths, project_root, read_json, rng, sha256_file, track,
+from .core import (SportsmlError, atomic_write, did_you_mean, project_paths, project_root, read_json, sha256_file, track,
                            write_json)
 from .schema import check_rows
 from .sources import source as source_entry
@@ -240,10 +240,6 @@ class RunFolder:
         "Opens the run's warehouse for reading."
         return Warehouse(self.data.warehouse, read_only=True)
 
-    def rng(self, *labels: str | int):
-        "Returns the random generator of this run for a labelled purpose."
-        return rng(self.config.seed, *labels)
-
 # %% ../nbs/14_runs.ipynb #2e8a76cb
 def save_metrics(
     run: RunFolder,
@@ -291,11 +287,16 @@ def open_run(
     run_dir: str | Path | None = None,  # a run folder; None works in the scratch folder
     experiment: str = "nba_strength",  # used without `run_dir`
 ) -> RunFolder:
-    "Opens a run for an analysis; without a folder, a scratch run on the simulated league."
+    "Opens a run for an analysis, or a scratch run without a folder; raises `RunError` when the run's data changed."
     if run_dir:
         folder = Path(run_dir)
         config = ExperimentConfig(**yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")))
-        return RunFolder(folder, config, prepare_data(config, read_json(folder / "run.json")["source"]))
+        record = read_json(folder / "run.json")
+        data = prepare_data(config, record["source"])
+        if data.fingerprint != record["data_fingerprint"]:
+            raise RunError(f"the raw files or the code changed since {folder.name} began; its analyses would not belong together: "
+                           "run the same id again, which starts over with what is there now")
+        return RunFolder(folder, config, data)
     config = load_experiment(experiment)
     folder = project_paths().outputs / "scratch"
     folder.mkdir(parents=True, exist_ok=True)

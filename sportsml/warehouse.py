@@ -162,8 +162,159 @@ def _where(
     return " WHERE " + " AND ".join(parts) if parts else "", parameters
 
 # %% ../nbs/03_warehouse.ipynb #f64a0574
-class _OpenFile:
-    "An open DuckDB file that turns DuckDB's errors into ours."
+@contextmanager
+def _ours(path: Path) -> Iterator[None]:
+    "Turns DuckDB's errors into ours."
+    try:
+        yield
+    except duckdb.Error as e:
+        raise WarehouseError(f"{path.name}: {e}") from e
+
+
+@contextmanager
+def _transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    "Keeps all changes that are made inside, or none."
+    connection.begin()
+    try:
+        yield
+        connection.commit()
+    except BaseException:
+        with suppress(duckdb.Error):  # the error may have ended it already
+            connection.rollback()
+        raise
+
+# %% ../nbs/03_warehouse.ipynb #4b48e0b3
+def _stored(connection: duckdb.DuckDBPyConnection, name: str) -> list[tuple[str, str]]:
+    "Returns a table's columns and types as stored; none where there is no such table."
+    query = ("SELECT column_name, data_type FROM information_schema.columns "
+             "WHERE table_schema = 'main' AND table_name = ? ORDER BY ordinal_position")
+    return connection.execute(query, [name]).fetchall()
+
+
+def _fits(connection: duckdb.DuckDBPyConnection, name: str) -> bool:
+    "Tells whether a table is stored as this version declares it."
+    return _stored(connection, name) == [(c.name, _SQL[c.dtype]) for c in table(name).columns]
+
+
+def _append(connection: duckdb.DuckDBPyConnection, name: str, rows: pd.DataFrame) -> None:
+    "Adds checked rows to a table, which is made where it is missing or of another version."
+    if not _fits(connection, name):
+        connection.execute(f'DROP TABLE IF EXISTS "{name}"')
+    connection.execute(_ddl(table(name)))
+    connection.from_arrow(_to_arrow(table(name), rows)).insert_into(name)
+
+# %% ../nbs/03_warehouse.ipynb #3baf03ba
+_LOGS = ("rejects", "provenance")
+
+
+def _tables(self) -> list[str]:
+    "Lists the tables that have been written, in the schema's order."
+    with _ours(self.path):
+        return [name for name in TABLES if name not in _LOGS and _stored(self._connection, name)]
+
+
+def _check_stored(self, name: str) -> None:
+    "Raises `WarehouseError` where a table is not there, or not as this version declares it."
+    if not (stored := _stored(self._connection, name)):
+        there = ", ".join(self.tables()) or "no table yet"
+        raise WarehouseError(f"table {name} is not in {self.path.name} (there: {there}); write it with `sportsml build`")
+    if not _fits(self._connection, name):
+        raise WarehouseError(f"table {name} in {self.path.name} was written by another version (columns: "
+                             f"{', '.join(c for c, _ in stored)}); write it again with `sportsml build`")
+
+# %% ../nbs/03_warehouse.ipynb #44fb421b
+def _read(
+    self,
+    name: str,  # a declared table
+    /,
+    columns: Sequence[str] | None = None,  # columns to read, in this order; all by default
+    polars: bool = False,  # a polars frame instead of a pandas one
+    **equals: Any,  # column=value or column=[values]: only rows that have it
+) -> Any:  # frame with the schema's types, rows in the order in which they were written
+    "Reads rows of a table; raises `SchemaError` for unknown names and values, `WarehouseError` where it is not there."
+    expected = table(name)
+    with _ours(self.path):
+        _check_stored(self, name)
+        wanted = [columns] if isinstance(columns, str) else columns or expected.names
+        chosen = [expected.column(c) for c in dict.fromkeys(wanted)]
+        where, parameters = _where(expected, equals)
+        names = ", ".join(f'"{c.name}"' for c in chosen)
+        return _out(self._connection.sql(f'SELECT {names} FROM "{name}"{where}', params=parameters), polars, chosen)
+
+# %% ../nbs/03_warehouse.ipynb #df8c7544
+def _sql(
+    self,
+    query: str,  # one SELECT; ? stands for a parameter
+    parameters: Sequence = (),  # values for the question marks
+    polars: bool = False,  # a polars frame instead of a pandas one
+) -> Any:  # frame of the answer
+    "Answers a question in SQL; raises `WarehouseError` for anything but one statement that reads."
+    with _ours(self.path):
+        kinds = [s.type for s in self._connection.extract_statements(query)]
+        if len(kinds) != 1 or kinds[0] not in (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN):
+            met = ", ".join(k.name for k in kinds) or "nothing"
+            raise WarehouseError(f"sql() takes one SELECT, not {met}; tables are changed by write() only, which checks them")
+        return _out(self._connection.sql(query, params=list(parameters)), polars)
+
+# %% ../nbs/03_warehouse.ipynb #5f414b12
+def _read_log(self, name: str, **equals: str) -> pd.DataFrame:
+    "Returns a log; empty before the first write."
+    with _ours(self.path):
+        there = _stored(self._connection, name)
+    return self.read(name, **equals) if there else empty(name)
+
+
+def _read_provenance(self) -> pd.DataFrame:
+    "Returns where each table came from: source, files with hash and size, rows, rows set aside."
+    return _read_log(self, "provenance")
+
+
+def _read_rejects(
+    self,
+    name: str | None = None,  # only rows meant for this table
+) -> pd.DataFrame:  # file, line, reason and content of every row that was set aside
+    "Returns the rows that were set aside; raises `SchemaError` for an unknown table."
+    return _read_log(self, "rejects", **({} if name is None else {"table_name": table(name).name}))
+
+# %% ../nbs/03_warehouse.ipynb #912651cd
+def _replace(connection: duckdb.DuckDBPyConnection, name: str, rows: pd.DataFrame, logs: dict[str, pd.DataFrame]) -> None:
+    "Puts rows in place of a table and its entries in the logs, in one transaction."
+    with _transaction(connection):
+        connection.execute(f'DROP TABLE IF EXISTS "{name}"')
+        _append(connection, name, rows)
+        for log, entries in logs.items():
+            if _fits(connection, log):
+                connection.execute(f'DELETE FROM "{log}" WHERE table_name = ?', [name])
+            _append(connection, log, entries)
+
+# %% ../nbs/03_warehouse.ipynb #2244ce16
+def _write(
+    self,
+    name: str,  # a declared table, which is replaced
+    frame: Any,  # pandas or polars; may carry `_file` and `_line`, where its rows come from
+    source: str,  # "real", "simulated" or "computed"
+    files: Sequence[Path | str] = (),  # the raw files that were read
+    rejects: pd.DataFrame | None = None,  # rows that the reader set aside already
+) -> WriteReport:  # what was written and what was set aside
+    "Checks and stores a table, whole or not at all; raises `SchemaError` or `WarehouseError` and keeps the old one."
+    if self.read_only or name in _LOGS:
+        raise WarehouseError(f"table {name} cannot be written: " + (
+            f"{self.path.name} is open with read_only=True; open it without" if self.read_only else
+            "the warehouse writes it itself, with the table whose rows it is about"))
+    good, bad = check_rows(name, _to_pandas(frame))
+    aside = _all_rejects(name, bad, rejects)
+    if len(aside) and good.empty:
+        raise WarehouseError(f"table {name}: none of {len(aside):,} rows is good, so nothing was written; "
+                             f"the first: {aside['reason'].iloc[0]}")
+    files = [files] if isinstance(files, (str, Path)) else files
+    origin = _provenance(name, source, files, len(good), len(aside))
+    with _ours(self.path):
+        _replace(self._connection, name, good, dict(zip(_LOGS, (aside, origin), strict=True)))
+    return WriteReport(name, len(good), len(aside))
+
+# %% ../nbs/03_warehouse.ipynb #c4f098d5
+class Warehouse:
+    "One DuckDB file of checked tables; a context manager."
 
     def __init__(
         self,
@@ -173,155 +324,15 @@ class _OpenFile:
         self.path, self.read_only = Path(path), read_only
         self._connection = _connect(self.path, read_only)
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    tables, read, sql, write = _tables, _read, _sql, _write
+    provenance, rejects = _read_provenance, _read_rejects
 
     def close(self) -> None:
         "Closes the file, so that another process may open it."
         self._connection.close()
 
-    @contextmanager
-    def _ours(self) -> Iterator[None]:
-        try:
-            yield
-        except duckdb.Error as e:
-            raise WarehouseError(f"{self.path.name}: {e}") from e
+    def __enter__(self):
+        return self
 
-    def _execute(self, query: str, parameters: Sequence = ()) -> duckdb.DuckDBPyConnection:
-        with self._ours():
-            return self._connection.execute(query, list(parameters))
-
-    def _ask(self, query: str, parameters: Sequence, polars: bool, columns: Sequence[Column] = ()) -> Any:
-        with self._ours():
-            return _out(self._connection.sql(query, params=list(parameters)), polars, columns)
-
-# %% ../nbs/03_warehouse.ipynb #4b48e0b3
-class _Transactions(_OpenFile):
-    "Adds what a write needs: all or nothing, and tables that fit the schema."
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._execute("BEGIN TRANSACTION")
-        try:
-            yield
-            self._execute("COMMIT")
-        except BaseException:
-            with suppress(WarehouseError):  # the error may have ended it already
-                self._execute("ROLLBACK")
-            raise
-
-    def _columns(self, name: str) -> list[tuple[str, str]]:
-        "Returns names and types as stored; none where there is no such table."
-        query = ("SELECT column_name, data_type FROM information_schema.columns "
-                 "WHERE table_schema = 'main' AND table_name = ? ORDER BY ordinal_position")
-        return self._execute(query, [name]).fetchall()
-
-    def _fits(self, name: str) -> bool:
-        "Tells whether a table is stored as this version declares it."
-        return self._columns(name) == [(c.name, _SQL[c.dtype]) for c in table(name).columns]
-
-    def _append(self, name: str, rows: pd.DataFrame) -> None:
-        "Adds checked rows to a table, which is made where it is missing or of another version."
-        if not self._fits(name):
-            self._execute(f'DROP TABLE IF EXISTS "{name}"')
-        self._execute(_ddl(table(name)))
-        with self._ours():
-            self._connection.from_arrow(_to_arrow(table(name), rows)).insert_into(name)
-
-# %% ../nbs/03_warehouse.ipynb #df8c7544
-_LOGS = ("rejects", "provenance")
-
-
-class _Readable(_Transactions):
-    "Adds everything that reads."
-
-    def tables(self) -> list[str]:
-        "Lists the tables that have been written, in the schema's order."
-        return [name for name in TABLES if name not in _LOGS and self._columns(name)]
-
-    def read(
-        self,
-        name: str,  # a declared table
-        /,
-        columns: Sequence[str] | None = None,  # columns to read, in this order; all by default
-        polars: bool = False,  # a polars frame instead of a pandas one
-        **equals: Any,  # column=value or column=[values]: only rows that have it
-    ) -> Any:  # frame with the schema's types, rows in the order in which they were written
-        "Reads rows of a table; raises `SchemaError` for unknown names and values, `WarehouseError` where it is not there."
-        expected = table(name)
-        if not (stored := self._columns(name)):
-            there = ", ".join(self.tables()) or "no table yet"
-            raise WarehouseError(f"table {name} is not in {self.path.name} (there: {there}); write it with `sportsml build`")
-        if not self._fits(name):
-            raise WarehouseError(f"table {name} in {self.path.name} was written by another version (columns: "
-                                 f"{', '.join(c for c, _ in stored)}); write it again with `sportsml build`")
-        wanted = [columns] if isinstance(columns, str) else columns or expected.names
-        chosen = [expected.column(c) for c in dict.fromkeys(wanted)]
-        where, parameters = _where(expected, equals)
-        names = ", ".join(f'"{c.name}"' for c in chosen)
-        return self._ask(f'SELECT {names} FROM "{name}"{where}', parameters, polars, chosen)
-
-# %% ../nbs/03_warehouse.ipynb #5f414b12
-class _Queryable(_Readable):
-    "Adds free questions and the two logs."
-
-    def sql(
-        self,
-        query: str,  # one SELECT; ? stands for a parameter
-        parameters: Sequence = (),  # values for the question marks
-        polars: bool = False,  # a polars frame instead of a pandas one
-    ) -> Any:
-        "Answers a question in SQL; raises `WarehouseError` for anything but one statement that reads."
-        with self._ours():
-            kinds = [s.type for s in self._connection.extract_statements(query)]
-        if len(kinds) != 1 or kinds[0] not in (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN):
-            met = ", ".join(k.name for k in kinds) or "nothing"
-            raise WarehouseError(f"sql() takes one SELECT, not {met}; tables are changed by write() only, which checks them")
-        return self._ask(query, parameters, polars)
-
-    def provenance(self) -> pd.DataFrame:
-        "Returns where each table came from: source, files with hash and size, rows, rows set aside."
-        return self.read("provenance") if self._columns("provenance") else empty("provenance")
-
-    def rejects(
-        self,
-        name: str | None = None,  # only rows meant for this table
-    ) -> pd.DataFrame:  # file, line, reason and content of every row that was set aside
-        "Returns the rows that were set aside; raises `SchemaError` for an unknown table."
-        only = {} if name is None else {"table_name": table(name).name}
-        return self.read("rejects", **only) if self._columns("rejects") else empty("rejects")
-
-# %% ../nbs/03_warehouse.ipynb #912651cd
-class Warehouse(_Queryable):
-    "One DuckDB file of checked tables; a context manager."
-
-    def write(
-        self,
-        name: str,  # a declared table, which is replaced
-        frame: Any,  # pandas or polars; may carry `_file` and `_line`, where its rows come from
-        source: str,  # "real", "simulated" or "computed"
-        files: Sequence[Path | str] = (),  # the raw files that were read
-        rejects: pd.DataFrame | None = None,  # rows that the reader set aside already
-    ) -> WriteReport:
-        "Checks and stores a table, whole or not at all; raises `SchemaError` or `WarehouseError` and keeps the old one."
-        if self.read_only or name in _LOGS:
-            raise WarehouseError(f"table {name} cannot be written: " + (
-                f"{self.path.name} is open with read_only=True" if self.read_only else "the warehouse writes it itself"))
-        good, bad = check_rows(name, _to_pandas(frame))
-        aside = _all_rejects(name, bad, rejects)
-        if len(aside) and good.empty:
-            raise WarehouseError(f"table {name}: none of {len(aside):,} rows is good, so nothing was written; "
-                                 f"the first: {aside['reason'].iloc[0]}")
-        files = [files] if isinstance(files, (str, Path)) else files
-        origin = _provenance(name, source, files, len(good), len(aside))
-        with self._transaction():
-            self._execute(f'DROP TABLE IF EXISTS "{name}"')
-            self._append(name, good)
-            for log, rows in zip(_LOGS, (aside, origin), strict=True):
-                if self._fits(log):
-                    self._execute(f'DELETE FROM "{log}" WHERE table_name = ?', [name])
-                self._append(log, rows)
-        return WriteReport(name, len(good), len(aside))
+    def __exit__(self, *_: object) -> None:
+        self.close()

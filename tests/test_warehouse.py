@@ -59,14 +59,15 @@ def kill(process: subprocess.Popen) -> None:
 STOP_INSIDE = """
 import sys, time
 import pandas as pd
-from sportsml.warehouse import Warehouse
-class Stops(Warehouse):
-    def _append(self, name, rows):
-        super()._append(name, rows)
-        if name == sys.argv[3]:
-            print("ready", flush=True)
-            time.sleep(60)
-with Stops(sys.argv[1]) as wh:
+from sportsml import warehouse
+append = warehouse._append
+def stop(connection, name, rows):
+    append(connection, name, rows)
+    if name == sys.argv[3]:
+        print("ready", flush=True)
+        time.sleep(60)
+warehouse._append = stop
+with warehouse.Warehouse(sys.argv[1]) as wh:
     wh.write("teams", pd.read_parquet(sys.argv[2]), "real")
 """
 
@@ -266,16 +267,16 @@ def test_what_is_refused_is_refused_by_us_and_changes_nothing(wh, ask):
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError, duckdb.IOException])
 def test_an_error_inside_the_transaction_rolls_back(wh, monkeypatch, error):
-    append = Warehouse._append
+    append = sportsml.warehouse._append
 
-    def fail(self, name, rows):
-        append(self, name, rows)
+    def fail(connection, name, rows):
+        append(connection, name, rows)
         if name == "provenance":
             raise error("mid-write")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Warehouse, "_append", fail)
-        with pytest.raises(error):
+        patch.setattr(sportsml.warehouse, "_append", fail)
+        with pytest.raises(WarehouseError if error is duckdb.IOException else error, match="mid-write"):
             wh.write("teams", teams(5), "real")
     assert len(wh.read("teams")) == 30 and wh.provenance()["source"].tolist() == ["simulated"]
     assert wh.write("teams", teams(5), "real").rows == 5  # and the connection is still good
