@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sportsml.nba.franchises import find_team, teams_table
+from sportsml.nba.franchises import teams_table
 from sportsml.nba.results import build_nba, read_game_results, read_playoff_series, read_team_records
 from sportsml.sources import RawFileError
 from sportsml.warehouse import Warehouse
@@ -38,9 +38,9 @@ SERIES_HEADER = "series_code,away,home,winner,avg_margin,games"
 
 def series_lines() -> list[str]:
     "Returns the playoffs of 2003 as lines of the raw file, the Finals first, without the header."
-    lines = []
+    names, lines = teams_table([2003]).set_index("abbreviation")["name"], []
     for games in (g.split() for part in reversed(SERIES.values()) for g in part.split(", ")):
-        home, away = (find_team(code, 2003)["name"] for code in games[:2])
+        home, away = (names[code] for code in games[:2])
         lines.append(f'"{away}_{home}_2003","{away}","{home}","{home}",4.5,{games[2]}')
     return lines
 

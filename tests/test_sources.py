@@ -88,7 +88,7 @@ def test_bad_rows_are_set_aside_with_their_physical_line(tmp_path):
     assert rejects["line"].tolist() == [6, 7, 8, 9, 11]
     assert [r.split(";")[0].split(" (")[0] for r in rejects["reason"]] == [
         "3 fields instead of 4", "5 fields instead of 4", "a NUL byte stands in the row", *["not readable as CSV"] * 2]
-    assert rejects["content"][0] == "2,C,D"
+    assert rejects["content"][0] == "text=2,C,D"
     assert set(rejects["table_name"]) == {"games"} and set(rejects["file"]) == {"games.csv"}
     assert schema.check_rows("rejects", rejects)[1].empty
 
@@ -169,7 +169,7 @@ def server(monkeypatch):
 
 @pytest.fixture
 def get(server, tmp_path):
-    return lambda names="nba_raptor", **more: fetch(names, raw=tmp_path / "raw", base_url=server.url, progress=False, **more)
+    return lambda names="nba_raptor", **more: fetch(names, raw=tmp_path / "raw", mirror=server.url, progress=False, **more)
 
 
 def left(tmp_path):
@@ -253,7 +253,7 @@ def test_no_such_file_and_no_server(server, get, tmp_path):
     with pytest.raises(FetchError, match="2015eve.zip: the server answers 404 Not Found. By hand: .*retrosheet.org"):
         get("mlb_retrosheet", seasons=2015)
     with pytest.raises(FetchError) as e:
-        fetch("nba_raptor", raw=tmp_path / "raw", base_url="http://127.0.0.1:9", progress=False)
+        fetch("nba_raptor", raw=tmp_path / "raw", mirror="http://127.0.0.1:9", progress=False)
     assert "no connection to the server" in str(e.value) and "sportsml data import" in str(e.value)
     assert str(tmp_path / "raw/nba/raptor_by_team.csv") in str(e.value)
     assert left(tmp_path) == []

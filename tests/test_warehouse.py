@@ -210,7 +210,7 @@ def test_gaps_survive_both_libraries(wh, library):
 def test_polars_integers_with_gaps_do_not_become_floats(wh):
     frame = pl.from_pandas(teams(3)).with_columns(pl.Series("team_id", [HAWKS, None, HAWKS + 2]))
     assert wh.write("teams", frame, "real").rejected == 1
-    assert wh.rejects("teams")["reason"].tolist() == ["team_id: empty, a value is needed"]
+    assert wh.rejects("teams")["reason"].tolist() == ["team_id: empty, a value is needed; correct the value or leave the row out"]
     with pytest.raises(SchemaError, match="call .collect"):
         wh.write("teams", frame.lazy(), "real")
 
