@@ -51,7 +51,7 @@ notebooks: $(VENV)/dev.ok  ## export the package and run every library notebook 
 	$(BIN)/nbdev_clean
 
 readme: $(VENV)/dev.ok  ## render README.md from nbs/index.ipynb
-	$(BIN)/jupyter-nbconvert --to markdown --execute nbs/index.ipynb --output-dir . --output README \
+	SPORTSML_PROGRESS=0 $(BIN)/jupyter-nbconvert --to markdown --execute nbs/index.ipynb --output-dir . --output README \
 		--TagRemovePreprocessor.enabled=True --TagRemovePreprocessor.remove_input_tags=remove-input
 
 clean:  ## remove the environment and everything generated that is not committed

@@ -29,18 +29,32 @@ TOPICS = {  # caption of the table of contents -> its pages
 }
 
 
+def public_methods(kind: type) -> dict:
+    """Returns the public methods and properties that a class has from this package, its own and inherited ones, by name."""
+    ours = [base for base in reversed(kind.__mro__) if base.__module__.split(".")[0] == package["lib_name"]]
+    names = dict.fromkeys(n for base in ours for n, part in vars(base).items() if n[0] != "_" and (
+        inspect.isroutine(part) or isinstance(part, property)))
+    return {n: inspect.getattr_static(kind, n) for n in names}
+
+
+def doc_cell(level: str, name: str, part: object):
+    """Renders the docstring of a property or exception, and the signature with docments of anything else."""
+    if isinstance(part, property) or isinstance(part, type) and issubclass(part, Exception):
+        text = f"*{inspect.getdoc(part)}*"
+    else:
+        part = part.__func__ if isinstance(part, staticmethod | classmethod) else part
+        kind, own = ("class", name) if isinstance(part, type) else ("def", name.split(".")[-1])
+        text = MarkdownRenderer(part)._repr_markdown_().replace(f"def {part.__name__}", f"{kind} {own}", 1)
+    return mk_cell(f"{level} {name}\n\n{text}", "markdown")
+
+
 def public_docs(source: str, module: str) -> list:
-    """Renders the signatures, docments and docstrings of the public functions and classes that a cell defines."""
+    """Renders the public functions and classes that a cell defines; of the classes, the public methods and properties, too."""
     found, cells = importlib.import_module(module), []
     for name in re.findall(r"^(?:def|class) ([a-zA-Z]\w*)", source, flags=re.M):
         thing = getattr(found, name)
-        own = [n for kind in reversed(thing.__mro__) if kind.__module__ == module for n in vars(kind)] if isinstance(thing, type) else []
-        methods = [getattr(thing, n) for n in dict.fromkeys(own) if n[0] != "_"]
-        for level, part in [("###", thing), *(("####", m) for m in methods if inspect.isroutine(m))]:
-            text = MarkdownRenderer(part)._repr_markdown_()
-            if isinstance(part, type):
-                text = f"*{part.__doc__}*" if issubclass(part, Exception) else text.replace("def ", "class ", 1)
-            cells.append(mk_cell(f"{level} {part.__qualname__}\n\n{text}", "markdown"))
+        methods = public_methods(thing) if isinstance(thing, type) and not issubclass(thing, Exception) else {}
+        cells += [doc_cell("###", name, thing), *(doc_cell("####", f"{name}.{n}", part) for n, part in methods.items())]
     return cells
 
 

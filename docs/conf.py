@@ -15,6 +15,7 @@ extensions = ["myst_nb"]
 root_doc = "index"
 nb_execution_mode = "off"  # pages show the outputs that are stored in the notebooks
 nb_merge_streams = True
+nb_render_markdown_format = "gfm"  # tables in the outputs of cells
 nb_code_prompt_show = "Source"
 myst_enable_extensions = ["amsmath", "dollarmath"]
 myst_heading_anchors = 3

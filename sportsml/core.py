@@ -61,7 +61,9 @@ class Paths:
     notebooks: Path  # the source notebooks and the analysis templates
 
 
-def project_paths(start: Path | None = None) -> Paths:
+def project_paths(
+    start: Path | None = None,  # a folder of the project; the working directory by default
+) -> Paths:  # absolute paths; not every folder need exist
     "Returns the folders of the project around `start`, with the environment's overrides."
     root = project_root(start)
     folder = {name: Path(os.environ.get(f"SPORTSML_{name.upper()}") or root / default).expanduser().resolve()
@@ -110,16 +112,20 @@ def write_json(
     return atomic_write(path, json.dumps(_plain(value), indent=1, ensure_ascii=False) + "\n")
 
 
-def read_json(path: Path | str) -> Any:
-    "Reads a JSON file; raises `SportsmlError` naming the file and line when it does not parse."
+def read_json(
+    path: Path | str,  # a JSON file, UTF-8
+) -> Any:  # dicts, lists, numbers, text, booleans, None
+    "Reads a JSON file; raises `SportsmlError` naming file and line when it does not parse, `OSError` when it cannot be read."
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except json.JSONDecodeError as e:
         raise SportsmlError(f"{path}:{e.lineno}: not valid JSON ({e.msg}); delete or restore the file") from e
 
 # %% ../nbs/00_core.ipynb #9d2a31fb
-def sha256_file(path: Path | str) -> str:
-    "Returns the SHA-256 of a file's bytes as hex."
+def sha256_file(
+    path: Path | str,  # any file; read in blocks, so it may be large
+) -> str:  # 64 hexadecimal digits
+    "Returns the SHA-256 of a file's bytes; raises `OSError` when it cannot be read."
     with open(path, "rb") as f:
         h = hashlib.sha256()
         while block := f.read(1 << 20):
@@ -137,7 +143,7 @@ def rng(
 # %% ../nbs/00_core.ipynb #99ee14a7
 def show_progress(
     progress: bool | None = None,  # an explicit wish wins; None decides by the environment
-) -> bool:
+) -> bool:  # whether to draw
     "Tells whether a progress bar should be drawn."
     if progress is not None:
         return progress
@@ -151,12 +157,14 @@ def track(
     label: str,  # what the bar says
     total: int | None = None,  # number of items, where `len` cannot tell
     progress: bool | None = None,  # see `show_progress`
-) -> Iterable:
+) -> Iterable:  # the items, one by one
     "Goes through `items` with a labelled progress bar."
     return tqdm(items, desc=label, total=total, disable=not show_progress(progress), leave=False)
 
 # %% ../nbs/00_core.ipynb #01393946
-def as_day(value: Any) -> pd.Timestamp:
+def as_day(
+    value: Any,  # text, date, datetime or timestamp, without a time zone
+) -> pd.Timestamp:  # midnight of the day, datetime64[ns]
     "Returns a calendar day as a midnight timestamp; raises `SportsmlError` on anything else."
     try:
         day = pd.Timestamp(value)

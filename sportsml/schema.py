@@ -357,6 +357,9 @@ def _failures(expected: Table, typed: pd.DataFrame) -> pd.DataFrame:
     return found[["index", "column", "check"]].drop_duplicates()
 
 # %% ../nbs/02_schema.ipynb #94a96462
+_REMEDY = "; correct the value or leave the row out"
+
+
 def _reasons(expected: Table, frame: pd.DataFrame, typed: pd.DataFrame, unread: dict[str, pd.Series]) -> pd.Series:
     "Returns one reason for each bad row, by its position."
     parts = [pd.Series([f"{c}: {_shown(v)} {_NOT[_kind(expected.column(c))]}"
@@ -376,7 +379,7 @@ def _reasons(expected: Table, frame: pd.DataFrame, typed: pd.DataFrame, unread: 
     if not parts:
         return pd.Series(dtype=object)
     every = pd.concat(parts)
-    return every if every.index.is_unique else every.groupby(level=0).agg("; ".join)
+    return (every if every.index.is_unique else every.groupby(level=0).agg("; ".join)) + _REMEDY
 
 # %% ../nbs/02_schema.ipynb #c419fb8d
 def _duplicates(expected: Table, good: pd.DataFrame) -> pd.Series:
@@ -385,8 +388,8 @@ def _duplicates(expected: Table, good: pd.DataFrame) -> pd.Series:
         return pd.Series(dtype=object)
     key = list(expected.key)
     again = good.loc[good.duplicated(key), key]
-    return pd.Series([f"duplicate of an earlier row with {', '.join(f'{k} {_shown(v)}' for k, v in zip(key, row, strict=True))}"
-                      for row in again.itertuples(index=False)], again.index, dtype=object)
+    values = [", ".join(f"{k} {_shown(v)}" for k, v in zip(key, row, strict=True)) for row in again.itertuples(index=False)]
+    return pd.Series([f"duplicate of an earlier row with {v}; leave one of them out" for v in values], again.index, dtype=object)
 
 
 def check_rows(

@@ -35,8 +35,8 @@ import pooch
 import requests
 from tqdm.auto import tqdm
 
-from . import schema
 from .core import SportsmlError, did_you_mean, project_paths, read_json, sha256_file, show_progress, track, write_json
+from .schema import reject_rows
 
 # %% ../nbs/04_sources.ipynb #a2e08255
 class RawFileError(SportsmlError):
@@ -116,12 +116,9 @@ def _check_header(path: Path | str, line: int, found: Sequence[str], required: S
 
 # %% ../nbs/04_sources.ipynb #b06a2bfc
 def _rejects(table: str, file: str, bad: Sequence[tuple[int, str, str]]) -> pd.DataFrame:
-    "Builds rows of the table `rejects` from (line, reason, content)."
-    if not bad:
-        return schema.empty("rejects")
-    lines, reasons, content = zip(*bad, strict=True)
-    rows = {"table_name": table, "file": file, "line": lines, "reason": reasons, "content": [c[:300] for c in content]}
-    return pd.DataFrame(rows).astype(schema.empty("rejects").dtypes.to_dict())
+    "Builds rows of the table `rejects` from (line, reason, text of the line)."
+    lines = pd.DataFrame(bad, columns=["_line", "reason", "text"])
+    return reject_rows(lines.assign(_file=file), lines["reason"], table)
 
 # %% ../nbs/04_sources.ipynb #bf81180d
 def read_raw_csv(
@@ -589,7 +586,7 @@ def _download(url: str, target: Path, entry: Source, known: str | None, progress
     return new
 
 # %% ../nbs/04_sources.ipynb #f9d8ca41
-def _wanted(names: str | Iterable[str], seasons: int | Iterable[int] | None, base_url: str | None
+def _wanted(names: str | Iterable[str], seasons: int | Iterable[int] | None, mirror: str | None
             ) -> list[tuple[Source, str, str]]:
     "Lists source, place below the raw folder and URL of every file asked for; raises `SportsmlError` for what cannot be had."
     years = [seasons] if isinstance(seasons, int) else list(seasons or [])
@@ -602,7 +599,7 @@ def _wanted(names: str | Iterable[str], seasons: int | Iterable[int] | None, bas
         if "{" in entry.url and (not years or min(years) < first or last and max(years) > last):
             raise SportsmlError(f"{entry.name} has one file a season, {first} to {last or 'now'}; name seasons in that range"
                                 + f" instead of {', '.join(map(str, years))}" * bool(years))
-        url = base_url.rstrip("/") + urlsplit(entry.url).path if base_url else entry.url
+        url = mirror.rstrip("/") + urlsplit(entry.url).path if mirror else entry.url
         wanted += [(entry, *(text.format(season=year, start=year - 1) for text in (entry.path, url)))
                    for year in (years if "{" in entry.url else [0])]
     return wanted
@@ -614,10 +611,10 @@ def fetch(
     raw: Path | str | None = None,  # raw folder; the project's by default
     progress: bool | None = None,  # see `show_progress`
     refresh: bool = False,  # fetch what is in place again, and accept a new version
-    base_url: str | None = None,  # a mirror to ask in place of the publisher's host
+    mirror: str | None = None,  # base address that serves the same paths, e.g. behind a firewall: "http://mirror.local"
 ) -> pd.DataFrame:  # file, source, action (fetched, already there), bytes, sha256, one row a file
     "Fetches files of the catalogue into the raw folder; raises `FetchError` with the way to do it by hand."
-    wanted = _wanted(names, seasons, base_url)
+    wanted = _wanted(names, seasons, mirror)
     with _locked(raw, "fetch", 5) as folder:
         return pd.DataFrame([_fetch_one(folder, raw, progress, refresh, *one) for one in wanted])
 

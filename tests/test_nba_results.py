@@ -175,6 +175,45 @@ def test_bad_series(tmp_path, old, new, reason, good):
     assert len(loaded.rows) == good and loaded.rejects["line"].tolist() == [2] and reason in loaded.rejects["reason"][0]
 
 
+@pytest.mark.parametrize("row", range(15))
+def test_a_misspelt_loser_costs_one_series(tmp_path, row):
+    lines = series_lines()
+    away = lines[row].split('","')[1]
+    lines[row] = lines[row].replace(f'"{away}"', '"Nobody"')
+    loaded = read_playoff_series(series_file(tmp_path / "p.csv", lines))
+    expected = [4] + [3] * 2 + [2] * 4 + [1] * 8
+    del expected[row]
+    assert loaded.rows["round"].tolist() == expected and loaded.rejects["line"].tolist() == [row + 2]
+
+
+@pytest.mark.parametrize("column", ["winner", "season"])
+@pytest.mark.parametrize("row", range(1, 15))
+def test_a_win_of_nobody_costs_the_season_and_the_others_say_why(tmp_path, row, column):
+    lines = series_lines()
+    home = lines[row].split('","')[2]
+    lines[row] = lines[row].replace("_2003", "_03") if column == "season" else lines[row].replace(f'"{home}"', '"Nobody"')
+    loaded = read_playoff_series(series_file(tmp_path / "p.csv", lines))
+    others = loaded.rejects[loaded.rejects["line"] != row + 2]
+    assert loaded.rows.empty and len(others) == 14
+    assert others["reason"].str.endswith(f"correct first what is set aside: p.csv:{row + 2}").all()
+
+
+def test_bad_rows_that_hide_each_other_do_not_make_a_bracket(tmp_path):
+    "The running playoffs of 2003 without two first rounds whose winners then met: 1 + 0 won series would be a first round."
+    lines = [line for line in series_lines()[3:] if "Spurs" in line or "Lakers" in line]  # SAS-LAL, SAS-PHO, LAL-MIN
+    bad = [lines[0], *(line.replace("_2003", "_03") for line in lines[1:])]
+    loaded = read_playoff_series(series_file(tmp_path / "p.csv", bad))
+    assert len(lines) == 3 and loaded.rows.empty and "p.csv:3, p.csv:4" in loaded.rejects["reason"][0]
+    assert read_playoff_series(series_file(tmp_path / "p.csv", lines)).rows["round"].tolist() == [2, 1, 1]
+
+
+def test_a_bad_season_leaves_the_others_alone(tmp_path):
+    other = [line.replace("_2003", "_2004") for line in series_lines()]
+    other[3] = other[3].replace("_2004", "_04")
+    loaded = read_playoff_series(series_file(tmp_path / "p.csv", [*series_lines(), *other]))
+    assert loaded.rows["season"].tolist() == [2003] * 15 and len(loaded.rejects) == 15
+
+
 def test_series_given_twice(tmp_path):
     lines = series_lines()
     loaded = read_playoff_series(series_file(tmp_path / "p.csv", [*lines, lines[3], lines[0]]))

@@ -56,7 +56,7 @@ def _first_reason(checks: Iterable[tuple[pd.Series, pd.Series | str]]) -> pd.Ser
 def _finish(table: str, text: pd.DataFrame, typed: pd.DataFrame, reasons: pd.Series, loaded: Loaded) -> Loaded:
     "Lets the schema check the rows without a reason and collects the others, as they stood in the file."
     rows, bad = check_rows(table, typed[reasons == ""])  # keeps the index of the bad rows
-    reasons = reasons.mask(reasons.index.isin(bad.index), bad["reason"].reindex(reasons.index) + _FIX)
+    reasons = reasons.mask(reasons.index.isin(bad.index), bad["reason"].reindex(reasons.index))
     rejects = pd.concat([loaded.rejects, reject_rows(text, reasons, table)], ignore_index=True)
     return Loaded(rows, rejects.sort_values(["file", "line"], ignore_index=True), loaded.files)
 
@@ -149,21 +149,25 @@ def read_game_results(
     return _finish("games", text, typed, reasons, loaded)
 
 # %% ../../nbs/nba/02_results.ipynb #92b91dae
+_UNSURE = 0  # loser_id of a series that counts for its winner only, and its round
+
+
 def _rounds(series: pd.DataFrame) -> pd.Series:
     "Derives the round of each series (season, winner_id, loser_id) from the series that its loser won before."
     won = series.groupby(["season", "winner_id"]).size()
     before = won.reindex(pd.MultiIndex.from_frame(series[["season", "loser_id"]]), fill_value=0)
-    return pd.Series(1 + before.to_numpy("int64"), series.index)
+    return pd.Series(1 + before.to_numpy("int64"), series.index).mask(series["loser_id"] == _UNSURE, _UNSURE)
 
 
 def _broken(series: pd.DataFrame) -> pd.Series:
     "Tells which series (with `round`) belong to a season whose rows do not form a bracket."
-    won = series.groupby(["season", "winner_id"])["round"]
-    gap = (won.transform("max") != won.transform("size")) | (won.transform("nunique") != won.transform("size"))
+    sure, of_winner = series["loser_id"] != _UNSURE, [series["season"], series["winner_id"]]
+    won = series["round"].where(sure).groupby(of_winner)
+    gap = (won.transform("max") > won.transform("size")) | (won.transform("nunique") != won.transform("count"))
     sides = teams_table(series["season"].unique()).set_index(["season", "team_id"])["conference"]
     east = [sides.reindex(pd.MultiIndex.from_frame(series[["season", c]])).eq("E").to_numpy() for c in ("winner_id", "loser_id")]
-    odd = gap | series.duplicated(["season", "loser_id"]) | ((east[0] != east[1]) != (series["round"] == 4))
-    return odd.groupby(series["season"]).transform("any")
+    odd = series.duplicated(["season", "loser_id"]) | ((east[0] != east[1]) != (series["round"] == 4))
+    return (gap | odd & sure).groupby(series["season"]).transform("any")
 
 # %% ../../nbs/nba/02_results.ipynb #c6c4de44
 SERIES_COLUMNS = ("series_code", "away", "home", "winner", "games")
@@ -180,21 +184,40 @@ def _series_checks(text: pd.DataFrame, t: pd.DataFrame, teams: list) -> list[tup
     ]
 
 # %% ../../nbs/nba/02_results.ipynb #848958a1
-def _bracket_reasons(t: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
-    "Returns round and reason of series whose season, teams and winner are known, leaving out those met before."
-    teams = t[["home_id", "away_id"]]
-    again = pd.DataFrame({"season": t["season"], "one": teams.min(axis=1), "other": teams.max(axis=1)}).duplicated()
-    t = t[~again].astype("int64")
-    series = t[["season", "winner_id"]].assign(loser_id=t["home_id"].where(t["winner_id"] == t["away_id"], t["away_id"]))
-    series["round"] = _rounds(series)
-    why = pd.Series("the series of season " + series["season"].astype(str).astype(object) + " do not form a bracket "
-                    "(a team loses twice, skips a round, or meets the other conference before the Finals), so that rounds "
-                    "cannot be told; correct or add the season's series", index=t.index)
-    twice = "duplicate: an earlier row has the series of these two teams in that season; delete the wrong row"
-    reasons = pd.Series(twice, again.index, dtype=object).mask(~again, why.where(_broken(series), "").reindex(again.index))
-    return series["round"].reindex(again.index), reasons
+def _counted(t: pd.DataFrame, aside: pd.Series) -> pd.DataFrame:
+    "Returns season, winner and loser of the series whose winner is sure; the loser is left open in rows that are set aside."
+    won = [t["winner_id"].eq(t[c]).fillna(False).astype(bool) for c in ("home_id", "away_id")]
+    sure = t["season"].notna() & (won[0] != won[1])
+    loser = t["home_id"].where(won[1], t["away_id"]).mask(aside, _UNSURE)
+    return t[["season", "winner_id"]].assign(loser_id=loser)[sure].astype("int64")
+
+
+def _suspects(t: pd.DataFrame, aside: pd.Series, places: pd.Series) -> dict[int, list[str]]:
+    "Lists by season the rows that are set aside and may belong to its bracket: its own, and those whose season is unknown."
+    season = t.loc[aside, "season"].astype("float64")
+    rows = {s: places[season.index[season.isna() | (season == s)]] for s in t["season"].dropna().unique()}
+    return {s: found.tolist() for s, found in rows.items()}
 
 # %% ../../nbs/nba/02_results.ipynb #6c1edddc
+def _bracket_reasons(t: pd.DataFrame, aside: pd.Series, places: pd.Series) -> tuple[pd.Series, pd.Series]:
+    "Returns rounds, and reasons (empty if there is none) why a round cannot be told or the series was met before."
+    teams = t[["home_id", "away_id"]]
+    pairs = pd.DataFrame({"season": t["season"], "one": teams.min(axis=1), "other": teams.max(axis=1)})[~aside]
+    again = pairs.duplicated().reindex(t.index, fill_value=False)
+    series = _counted(t[~again], aside[~again])
+    series["round"] = _rounds(series)
+    suspects = _suspects(t, aside, places)
+    crowded = series["season"].isin([s for s, rows in suspects.items() if len(rows) > 1])
+    unsafe = _broken(series) | crowded & ~series["round"].eq(4).groupby(series["season"]).transform("any")
+    why = {s: f"the series of season {s} do not form a bracket (a team loses twice, skips a round, or meets the other conference "
+              "before the Finals), so that rounds cannot be told; " + (
+                  f"correct first what is set aside: {', '.join(rows)}" if rows else "correct or add the season's series")
+           for s, rows in suspects.items()}
+    reasons = series["season"].map(why).where(unsafe, "").reindex(t.index, fill_value="")
+    twice = "duplicate: an earlier row has the series of these two teams in that season; delete the wrong row"
+    return series["round"].reindex(t.index), reasons.mask(again, twice)
+
+# %% ../../nbs/nba/02_results.ipynb #195b2448
 def read_playoff_series(
     path: Path | str | Sequence[Path | str],  # playoff_series_*.csv, or several such files
 ) -> Loaded:  # rows of the table `playoff_series`
@@ -204,10 +227,11 @@ def read_playoff_series(
     ids, teams = _both(text, ("home", "away", "winner"), season)
     t = pd.DataFrame({"season": season, **{f"{c}_id": i for c, i in ids.items()}})
     reasons = _first_reason(_series_checks(text, t, teams))
-    t["round"], bracket = (s.reindex(t.index) for s in _bracket_reasons(t[reasons == ""]))
+    places = text["_file"].astype(object) + ":" + text["_line"].astype(str).astype(object)
+    t["round"], bracket = _bracket_reasons(t, reasons != "", places)
     games = _whole(text["games"])
     length = "games: " + _shown(text["games"]) + " is not the length of a best of seven (4 to 7)" + _FIX
-    reasons = _first_reason([(reasons != "", reasons), (~games.between(4, 7).fillna(False), length), (bracket.notna(), bracket)])
+    reasons = _first_reason([(reasons != "", reasons), (~games.between(4, 7).fillna(False), length), (bracket != "", bracket)])
     home_won = t["winner_id"].eq(t["home_id"]).fillna(False).astype(bool)
     t = t.assign(home_wins=(games - 4).mask(home_won, 4), away_wins=(games - 4).mask(~home_won, 4))
     return _finish("playoff_series", text, t, reasons, loaded)
@@ -259,7 +283,7 @@ def _load(folder: Path, progress: bool | None) -> dict[str, Loaded]:
     found = {table: tuple(sorted(folder.glob(pattern))) for table, (pattern, _) in _FILES.items()}
     if not found["games"]:
         raise RawFileError(f"{folder / 'game_results.csv'} is not there; bring it in with `sportsml data import PATH`, "
-                           "or use the simulated league (source sim), which needs no files")
+                           "or use the simulated league (source simulated), which needs no files")
     loaded = {table: _FILES[table][1](files) if files else Loaded(empty(table), empty("rejects"), ())
               for table, files in track(found.items(), "reading NBA results", progress=progress)}
     for table, part in loaded.items():
