@@ -89,8 +89,12 @@ class GameArrays:
         "Home points minus visitors' points."
         return self.home_points - self.away_points
 
-    def panel(self, system: str, values: np.ndarray) -> AsOfPanel:
-        "Wraps `values` (D, T) as a panel, NaN before a team's first season."
+    def panel(
+        self,
+        system: str,  # name of the rating
+        values: np.ndarray,  # (D, T) ratings after each row's games
+    ) -> AsOfPanel:  # the same values, NaN before a team's first season
+        "Wraps ratings as a panel."
         unborn = self.joined > (np.cumsum(self.starts) - 1)[:, None]  # (D, T)
         return AsOfPanel(system, self.days, self.seasons, self.entities, np.where(unborn, np.nan, values))
 
