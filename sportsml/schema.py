@@ -100,9 +100,9 @@ def _season(unit: str = "year") -> Column:
     return Column("season", "int", unit, "year in which the season ends (2016 = 2015-16)", 1871, 2100)
 
 
-def _nba_team(name: str, meaning: str) -> Column:
+def _nba_team(name: str, meaning: str, nullable: bool = False) -> Column:
     "Returns an NBA team id column."
-    return Column(name, "int", "id", meaning, 1610612737, 1610612766)
+    return Column(name, "int", "id", meaning, 1610612737, 1610612766, nullable=nullable)
 
 # %% ../nbs/02_schema.ipynb #88225123
 _declare(
@@ -156,6 +156,231 @@ _declare(
     Column("playoff_result", "text", "", "how far it came, as published", nullable=True),
     Column("complete", "bool", "", "false where the row is a snapshot taken during the season"),
     rules=("wins + losses == games",),
+)
+
+# %% ../nbs/02_schema.ipynb #93524292
+_SEASON_TYPES = ("preseason", "regular", "all-star", "playoffs", "play-in")
+_EVENTS = ("made_shot", "missed_shot", "free_throw", "rebound", "turnover", "foul", "violation", "substitution", "timeout",
+           "jump_ball", "ejection", "period_start", "period_end", "replay", "other")
+
+
+def _play_game() -> Column:
+    "Returns the column that names a game with play-by-play."
+    return Column("game_id", "text", "", "stats.nba.com game id, ten digits with their zeros: 0021500001")
+
+
+def _player(name: str, meaning: str, nullable: bool = False) -> Column:
+    "Returns a player id column."
+    return Column(name, "int", "id", meaning, 1, 1_000_000_000, nullable=nullable)
+
+
+def _count(name: str, meaning: str, unit: str = "") -> Column:
+    "Returns a column that counts something."
+    return Column(name, "int", unit or name.replace("_", " "), meaning, 0)
+
+# %% ../nbs/02_schema.ipynb #24d5a6bf
+_declare(
+    "players", "one player", ("player_id",),
+    _player("player_id", "stats.nba.com id"),
+    Column("name", "text", "", "name as last met in the play-by-play"),
+    Column("first_season", "int", "year", "first season met in the play-by-play", 1871, 2100),
+    Column("last_season", "int", "year", "last season met in the play-by-play", 1871, 2100),
+)
+_declare(
+    "play_games", "one game with play-by-play", ("game_id",),
+    _play_game(),
+    _season(),
+    Column("season_type", "text", "", "part of the season, from the id", allowed=_SEASON_TYPES),
+    Column("date", "day", "day", "day of the game; empty where no row of games matches", nullable=True),
+    Column("results_id", "text", "", "game_id of the same game in games", nullable=True),
+    _nba_team("home_id", "home team"),
+    _nba_team("away_id", "visiting team"),
+    Column("home_points", "int", "points", "final score of the home team, from the events", 0, 250),
+    Column("away_points", "int", "points", "final score of the visiting team, from the events", 0, 250),
+    Column("periods", "int", "periods", "4, and one more for each overtime", 1, 14),
+    _count("events", "events in the file, administrative ones included"),
+    rules=("home_id != away_id",),
+)
+_declare(
+    "plays", "one event of a game", ("game_id", "order"),
+    _play_game(),
+    Column("order", "int", "events", "place in the file, from 0; what time order there is", 0),
+    Column("event_num", "int", "id", "the source's own number; not in order", 0),
+    Column("period", "int", "period", "1 to 4, then overtimes", 1, 14),
+    Column("seconds_left", "float", "seconds", "left in the period", 0, 720),
+    Column("event", "text", "", "what happened", allowed=_EVENTS),
+    Column("kind", "text", "", "kind of it: layup, jump shot, personal, shooting, technical, bad pass, ...", nullable=True),
+    _nba_team("team_id", "team that acts; empty where none does", nullable=True),
+    _player("player1_id", "who acts; goes out in a substitution; empty for a team", nullable=True),
+    _player("player2_id", "assist, steal, drawn foul, who comes in, second jumper", nullable=True),
+    _player("player3_id", "block, who gets the tip", nullable=True),
+    Column("points", "int", "points", "scored by the event", 0, 4),
+    Column("shot_value", "int", "points", "2 or 3 for a shot, 1 for a free throw", 1, 3, nullable=True),
+    Column("shot_distance", "float", "feet", "distance of a shot, from the description", 0, 94, nullable=True),
+    Column("trip_number", "int", "shots", "which free throw of its trip", 1, 3, nullable=True),
+    Column("trip_length", "int", "shots", "free throws in the trip", 1, 3, nullable=True),
+    Column("home_score", "int", "points", "home team's score after the event", 0, 250),
+    Column("away_score", "int", "points", "visiting team's score after the event", 0, 250),
+    Column("description", "text", "", "the event in the source's words", nullable=True),
+)
+
+# %% ../nbs/02_schema.ipynb #0d57e06b
+def _five(side: str) -> tuple[Column, ...]:
+    "Returns the columns of five players, sorted by id."
+    return tuple(_player(f"{side}_{i}", f"a player on the floor for the {side} team; the five are sorted by id") for i in range(1, 6))
+
+
+_declare(
+    "stints", "a stretch of a period with the same ten players", ("game_id", "stint"),
+    _play_game(),
+    _count("stint", "place in the game, from 0", "stints"),
+    Column("period", "int", "period", "1 to 4, then overtimes", 1, 14),
+    _count("first_order", "first event; a substitution belongs to the five it makes", "events"),
+    _count("last_order", "last event", "events"),
+    Column("start_seconds", "float", "seconds", "left in the period when it begins", 0, 720),
+    Column("end_seconds", "float", "seconds", "left in the period when it ends", 0, 720),
+    *_five("home"),
+    *_five("away"),
+    Column("home_points", "int", "points", "scored by the home team while these ten were on the floor", 0, 100),
+    Column("away_points", "int", "points", "scored by the visiting team while these ten were on the floor", 0, 100),
+    rules=("first_order <= last_order", "end_seconds <= start_seconds"),
+)
+_declare(
+    "possessions", "one possession", ("game_id", "possession"),
+    _play_game(),
+    _count("possession", "place in the game, from 0", "possessions"),
+    Column("period", "int", "period", "1 to 4, then overtimes", 1, 14),
+    _nba_team("offense_id", "team with the ball"),
+    _nba_team("defense_id", "its opponent"),
+    _count("stint", "stint whose ten players it counts for: on the floor at its end, or at the foul that led to its last free throws",
+           "stints"),
+    _count("first_order", "first event", "events"),
+    _count("last_order", "event that ends it", "events"),
+    Column("start_seconds", "float", "seconds", "left in the period when it begins", 0, 720),
+    Column("end_seconds", "float", "seconds", "left in the period when it ends", 0, 720),
+    Column("points", "int", "points", "scored by the team with the ball", 0, 12),
+    Column("defense_points", "int", "points", "scored by its opponent meanwhile: free throws after technical fouls", 0, 12),
+    Column("end", "text", "", "what ended it", allowed=("made_shot", "rebound", "turnover", "free_throw", "jump_ball", "period_end")),
+    rules=("offense_id != defense_id", "first_order <= last_order", "end_seconds <= start_seconds"),
+)
+
+# %% ../nbs/02_schema.ipynb #77afb42c
+def _box() -> tuple[Column, ...]:
+    "Returns the counts of a box score."
+    return (
+        Column("points", "int", "points", "points scored", 0),
+        _count("field_goals", "shots made, two and three points"), _count("field_goal_attempts", "shots taken"),
+        _count("three_pointers", "three-point shots made"), _count("three_point_attempts", "three-point shots taken"),
+        _count("free_throws", "free throws made"), _count("free_throw_attempts", "free throws taken"),
+        _count("offensive_rebounds", "rebounds of own misses"), _count("defensive_rebounds", "rebounds of the opponent's misses"),
+        _count("assists", "passes that led to a made shot"), _count("steals", "turnovers forced by taking the ball"),
+        _count("blocks", "opponent's shots blocked"), _count("turnovers", "balls lost"),
+        _count("fouls", "personal fouls; technical fouls do not count"),
+    )
+
+
+_declare(
+    "player_game_stats", "one player in one game in which he was on the floor", ("game_id", "player_id"),
+    _play_game(),
+    _season(),
+    Column("date", "day", "day", "day of the game; empty where no row of games matches", nullable=True),
+    _player("player_id", "stats.nba.com id"),
+    _nba_team("team_id", "his team"),
+    _nba_team("opponent_id", "the other team"),
+    Column("home", "bool", "", "whether his team is at home"),
+    Column("starter", "bool", "", "whether he starts the game"),
+    Column("seconds", "float", "seconds", "time on the floor", 0, 9000),
+    *_box(),
+    Column("plus_minus", "int", "points", "team's points minus opponent's while on the floor"),
+    _count("offensive_possessions", "possessions on the floor, own team with the ball", "possessions"),
+    _count("defensive_possessions", "possessions on the floor, opponent with the ball", "possessions"),
+    Column("offensive_rating", "float", "points per 100 possessions", "team's points while on the floor", 0, nullable=True),
+    Column("defensive_rating", "float", "points per 100 possessions", "opponent's points while on the floor", 0, nullable=True),
+    Column("game_score", "float", "points", "Hollinger's Game Score", -50, 100),
+)
+_declare(
+    "team_game_stats", "one team in one game", ("game_id", "team_id"),
+    _play_game(),
+    _season(),
+    Column("date", "day", "day", "day of the game; empty where no row of games matches", nullable=True),
+    _nba_team("team_id", "the team"),
+    _nba_team("opponent_id", "the other team"),
+    Column("home", "bool", "", "whether it is at home"),
+    Column("minutes", "float", "minutes", "length of the game", 0, 150),
+    *_box(),
+    _count("team_rebounds", "rebounds credited to the team"),
+    Column("opponent_points", "int", "points", "points of the other team", 0),
+    _count("possessions", "possessions with the ball"),
+    _count("opponent_possessions", "possessions of the other team"),
+    Column("pace", "float", "possessions", "possessions per 48 minutes, mean of both teams", 0, 400),
+    Column("offensive_rating", "float", "points per 100 possessions", "points scored", 0, 400, nullable=True),
+    Column("defensive_rating", "float", "points per 100 possessions", "points allowed", 0, 400, nullable=True),
+    Column("effective_field_goal_share", "float", "share", "(field goals + .5 three-pointers) / attempts", 0, 1.5, nullable=True),
+    Column("turnover_share", "float", "share", "turnovers / possessions", 0, 1, nullable=True),
+    Column("offensive_rebound_share", "float", "share", "of own misses that were rebounded, team rebounds left out", 0, 1, nullable=True),
+    Column("free_throw_rate", "float", "per attempt", "free throws made / field goal attempts", 0, 10, nullable=True),
+)
+
+# %% ../nbs/02_schema.ipynb #a5461948
+_declare(
+    "season_stats", "mean and spread of one statistic over the rows of a season", ("season", "entity", "statistic"),
+    _season(),
+    Column("entity", "text", "", "whose rows: players or teams", allowed=("player", "team")),
+    Column("statistic", "text", "", "column of player_game_stats or team_game_stats"),
+    Column("mean", "float", "the statistic's own", "mean over the rows"),
+    Column("spread", "float", "the statistic's own", "standard deviation over the rows", 0),
+    _count("rows", "rows that have the statistic"),
+)
+_declare(
+    "player_rapm", "one player's regularised adjusted plus-minus on one day", ("system", "season", "as_of", "player_id"),
+    Column("system", "text", "", "which prior: plain, box, previous"),
+    _season(),
+    Column("as_of", "day", "day", "uses games dated strictly before this day"),
+    _player("player_id", "stats.nba.com id"),
+    Column("offensive", "float", "points per 100 possessions", "added to the own team's points; higher is better"),
+    Column("defensive", "float", "points per 100 possessions", "taken from the opponent's points; higher is better"),
+    Column("rapm", "float", "points per 100 possessions", "offensive plus defensive"),
+    _count("offensive_possessions", "possessions on the floor, own team with the ball", "possessions"),
+    _count("defensive_possessions", "possessions on the floor, opponent with the ball", "possessions"),
+    Column("offensive_error", "float", "points per 100 possessions", "standard error of offensive", 0),
+    Column("defensive_error", "float", "points per 100 possessions", "standard error of defensive", 0),
+    Column("rapm_error", "float", "points per 100 possessions", "standard error of rapm", 0),
+)
+_declare(
+    "shots", "one shot with its place", ("game_id", "event_num"),
+    _play_game(),
+    Column("event_num", "int", "id", "event_num of the same shot in plays", 0),
+    _nba_team("team_id", "team that shoots"),
+    _player("player_id", "who shoots"),
+    Column("period", "int", "period", "1 to 4, then overtimes", 1, 14),
+    Column("seconds_left", "float", "seconds", "left in the period", 0, 720),
+    Column("made", "bool", "", "whether it went in"),
+    Column("shot_value", "int", "points", "2 or 3", 2, 3),
+    Column("kind", "text", "", "kind of shot, as in plays", nullable=True),
+    Column("x", "float", "feet", "from the basket, along the baseline", -30, 30),
+    Column("y", "float", "feet", "from the basket, towards mid-court", -10, 94),
+    Column("distance", "float", "feet", "from the basket", 0, 94),
+)
+_declare(
+    "lineup_spacing", "how far apart the shots of one five are", ("season", "team_id", "player_1", "player_2", "player_3", "player_4",
+                                                                  "player_5"),
+    _season(),
+    _nba_team("team_id", "the team"),
+    *(_player(f"player_{i}", "a player of the five, sorted by id") for i in range(1, 6)),
+    Column("method", "text", "", "locations: from places of shots; distance: from distances alone", allowed=("locations", "distance")),
+    _count("shots", "shots of the five's players that the measure uses"),
+    _count("possessions", "offensive possessions of the five"),
+    Column("hull_area", "float", "square feet", "convex hull of five shots, one of each player; mean of many draws", 0, 5000, nullable=True),
+    Column("pairwise_distance", "float", "feet", "between shots of two of the five; mean of many draws", 0, 94, nullable=True),
+    Column("distance_spread", "float", "feet", "mean difference of the five's mean shot distances", 0, 94, nullable=True),
+    Column("offensive_rating", "float", "points per 100 possessions", "points of the five", 0, 1200, nullable=True),
+)
+_declare(
+    "injuries", "one player listed as out on one day", ("date", "player_id"),
+    Column("date", "day", "day", "day of the report"),
+    _player("player_id", "stats.nba.com id"),
+    _nba_team("team_id", "his team"),
+    Column("status", "text", "", "as listed: Out"),
 )
 
 # %% ../nbs/02_schema.ipynb #4915c7a1
