@@ -35,7 +35,7 @@ from .core import (SportsmlError, atomic_write, did_you_mean, project_paths, pro
                            write_json)
 from .schema import check_rows
 from .sources import source as source_entry
-from .warehouse import Warehouse
+from .warehouse import Warehouse, condense_files
 
 # %% ../nbs/14_runs.ipynb #74e07130
 class RunError(SportsmlError):
@@ -477,7 +477,7 @@ def run_experiment(
 def _new_record(folder: Path, request: RunRequest, config: ExperimentConfig, data: RunData) -> dict[str, Any]:
     "Starts the content of `run.json`."
     with Warehouse(data.warehouse, read_only=True) as warehouse:
-        files = warehouse.provenance().drop(columns="written_at").to_dict("records")
+        files = condense_files(warehouse.provenance()).drop(columns="written_at").to_dict("records")
     wish = asdict(request) | {"run_id": folder.name.removeprefix("run_")}
     return {"run_id": wish["run_id"], "experiment": config.experiment, "title": config.title, "source": request.source,
             "smoke": request.smoke, "status": "running", "parameters": wish, "seed": config.seed, "start": _now(), **environment(),
