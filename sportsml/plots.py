@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['PALETTE', 'MARKERS', 'MUTED', 'use_style', 'annotate', 'interval_plot', 'season_lines', 'reliability_plot',
-           'rank_scatter', 'rating_history', 'coverage_plot', 'shrink_png', 'show_table']
+           'rank_scatter', 'labelled_scatter', 'rating_history', 'coverage_plot', 'shrink_png', 'show_table']
 
 # %% ../nbs/13_plots.ipynb #113c5dc7
 import io
+import itertools
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
@@ -223,6 +224,28 @@ def rank_scatter(
            xlim=(0, top + 1), ylim=(top + 1, 0), xticks=ticks, yticks=ticks)
     diagonal = np.linspace([1, 1], [top, top], 4 * top)
     _name_points(ax, np.vstack([frame[["predicted", "final"]], diagonal]), frame.loc[worst])
+    return ax
+
+# %% ../nbs/13_plots.ipynb #413eaa8f
+def labelled_scatter(
+    frame: pd.DataFrame,  # columns x, y, label, and weight where points differ in it
+    x_unit: str,  # name and unit of x
+    y_unit: str,  # name and unit of y
+    names: int = 6,  # how many of the points farthest from the middle are named
+    ax: Axes | None = None,  # Axes to draw on; a new figure by default
+) -> Axes:
+    "Draws points, the larger the heavier, and names the most extreme."
+    frame = _need(frame, "x", "y", "label").dropna(subset=["x", "y"])
+    weight = frame["weight"] if "weight" in frame else pd.Series(1.0, frame.index)
+    ax = _axes(ax, 4.2)
+    ax.scatter(frame["x"], frame["y"], s=4 + 36 * weight / weight.max(), color=PALETTE[0], alpha=0.45, linewidths=0)
+    spread = frame[["x", "y"]].sub(frame[["x", "y"]].mean()).div(frame[["x", "y"]].std())
+    far = (spread**2).sum(axis=1).mul(weight / weight.max()).nlargest(names).index
+    for above, row in zip(itertools.cycle((True, False)), frame.loc[far].sort_values("y").itertuples()):
+        ax.annotate(row.label, (row.x, row.y), xytext=(4, 2 if above else -8), textcoords="offset points", size=7)
+    ax.axhline(0, color=MUTED, linewidth=0.7, zorder=0)
+    ax.axvline(0, color=MUTED, linewidth=0.7, zorder=0)
+    ax.set(xlabel=x_unit, ylabel=y_unit)
     return ax
 
 # %% ../nbs/13_plots.ipynb #bd2c9bdc
