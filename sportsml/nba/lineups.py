@@ -86,7 +86,7 @@ def _place(ids, n, player):
 
 @njit(cache=True)
 def _roster(first, last, code, side, people, slots, ids, sides):
-    "Fills a game's roster and the place of every person in it; returns its size, or -1 if somebody plays for both teams."
+    "Fills a game's roster and the place of every person in it; returns its size, or -1 if it holds too many."
     n = 0
     for e in range(first, last):
         for j in range(3):
@@ -103,7 +103,7 @@ def _roster(first, last, code, side, people, slots, ids, sides):
             slots[e, j] = at
     return n
 
-
+# %% ../../nbs/nba/04_lineups.ipynb #2397ef9e
 @njit(cache=True)
 def _first_seen(first, last, code, acts, slots, seen):
     "Marks players of a period: 1 on the floor from its start, 2 comes in later; 0 is never seen."
@@ -167,7 +167,16 @@ def _change(five, out, into):
 
 
 @njit(cache=True)
-def _walk_period(first, last, code, side, slots, seconds, floor, stint, fives, clock, played):
+def _absent(slots, floor):
+    "Tells whether one of an event's people is not among the ten."
+    for j in range(3):
+        if slots[j] >= 0 and _place(floor[0], 5, slots[j]) < 0 and _place(floor[1], 5, slots[j]) < 0:
+            return True
+    return False
+
+# %% ../../nbs/nba/04_lineups.ipynb #35fb92c2
+@njit(cache=True)
+def _walk_period(first, last, code, side, acts, slots, seconds, floor, stint, fives, clock, played):
     "Numbers the stints of a period, writes their fives; returns the next number and the row that contradicts, or -1."
     at, since = clock, seconds[first]
     fives[at, 0], fives[at, 1] = floor[0], floor[1]
@@ -181,12 +190,14 @@ def _walk_period(first, last, code, side, slots, seconds, floor, stint, fives, c
             if e > first:
                 at += 1
             fives[at, 0], fives[at, 1] = floor[0], floor[1]
+        elif acts[e] and _absent(slots[e], floor):
+            return at + 1, e
         stint[e] = at
     for i in range(10):
         played[floor[i // 5, i % 5]] += since
     return at + 1, -1
 
-
+# %% ../../nbs/nba/04_lineups.ipynb #5206a5c5
 @njit(cache=True)
 def _name(fives, first, last, ids):
     "Turns a game's fives from places in the roster into player ids, sorted."
@@ -216,7 +227,7 @@ def _walk(bounds, code, side, period, seconds, people, acts, forced_ids, priorit
                     trouble[troubles] = (first, s, found[s, 0], found[s, 1])
                     troubles += 1
             if found[:, 1].min() >= 0:
-                count, wrong = _walk_period(first, end, code, side, slots, seconds, floor, stint, fives, count, played)
+                count, wrong = _walk_period(first, end, code, side, acts, slots, seconds, floor, stint, fives, count, played)
             if wrong >= 0:
                 trouble[troubles] = (wrong, side[wrong], 0, -1)
                 troubles += 1
@@ -260,7 +271,7 @@ def _and_one(e, last, code, side, seconds, free, away):
     for f in range(e + 1, last):
         if seconds[f] != seconds[e] or (side[f] == 1 - side[e] and code[f] in (_MADE, _MISSED, _TURNOVER, _REBOUND)):
             return False
-        if code[f] == _THROW and side[f] == side[e]:
+        if code[f] == _THROW and side[f] == side[e] and free[f] != 4:
             return free[f] == 1 and not away[f]
     return False
 
@@ -286,40 +297,28 @@ def _ending(e, last, code, side, seconds, points, free, away, live):
 
 # %% ../../nbs/nba/04_lineups.ipynb #3ed093a1
 @njit(cache=True)
-def _cut_period(first, last, code, side, seconds, points, free, away, stint, out, count):
-    "Cuts a period into possessions: (offence, stint, first row, last row, points, points of the defence, end); returns the next number."
-    ball, live, start, scored, begun = -1, -1, first, np.zeros(2, np.int64), count
-    fouled = thrown = stint[first]  # stints at the last foul, and at the foul that led to the throws
-    for e in range(first, last):
-        now = _has_ball(e, code, side, free, live)
-        if now >= 0 and ball >= 0 and now != ball:
-            out[count] = (ball, stint[e - 1], start, e - 1, scored[ball], scored[1 - ball], _BY_OTHER)
-            count, start = count + 1, e
-            scored[:] = 0
-        ball = now if now >= 0 else ball
-        if side[e] >= 0:
-            scored[side[e]] += points[e]
-        fouled = stint[e] if code[e] == _FOUL else fouled
-        thrown = fouled if code[e] == _THROW else thrown
-        how = _ending(e, last, code, side, seconds, points, free, away, live)
-        if how >= 0 and ball >= 0:
-            out[count] = (ball, thrown if how == _BY_THROW else stint[e], start, e, scored[ball], scored[1 - ball], how)
-            count, start, ball = count + 1, e + 1, -1
-            scored[:] = 0
-        if code[e] in (_MADE, _MISSED, _THROW, _TURNOVER, _REBOUND):
-            missed = code[e] == _MISSED or (code[e] == _THROW and free[e] == 1 and points[e] == 0 and not away[e])
-            live = side[e] if missed else -1
-    return _close_period(first, last, seconds, stint, out, count, begun, ball, start, scored)
+def _switch(e, now, ball, seen, jumped, start, scored, seconds, stint, out, count, begun):
+    "Settles that the other side has the ball without an ending; returns the next number and where the possession that goes on began."
+    before = out[count - 1] if count > begun else out[count]
+    rebounded = count > begun and before[6] == _BY_REBOUND and seconds[before[3]] > seconds[e]  # then the ball was theirs for a while
+    if seen or jumped >= start or rebounded:
+        end = jumped if jumped >= start else max(e - 1, start)
+        out[count] = (ball, stint[end], start, end, scored[ball], scored[1 - ball], _BY_OTHER)
+        scored[:] = 0
+        return count + 1, end + 1
+    if count > begun and before[0] == now:  # the last one was not over: its points and rows go on
+        scored[now] += before[4]
+        scored[1 - now] += before[5]
+        return count - 1, before[2]
+    return count, start
 
 
 @njit(cache=True)
-def _close_period(first, last, seconds, stint, out, count, begun, ball, start, scored):
+def _close_period(first, last, seconds, stint, out, count, begun, ball, seen, start, scored):
     "Counts what is left of a period as a possession, or gives its points to the last one; returns the next number."
     rest = seconds[out[count - 1, 3]] if count > begun else seconds[first]
-    if ball < 0 and rest > _SHORT and count > begun:
-        ball, start = 1 - out[count - 1, 0], min(start, last - 1)
-    if ball >= 0:
-        out[count] = (ball, stint[last - 1], start, last - 1, scored[ball], scored[1 - ball], _BY_PERIOD)
+    if ball >= 0 and (seen or rest > _SHORT):
+        out[count] = (ball, stint[last - 1], min(start, last - 1), last - 1, scored[ball], scored[1 - ball], _BY_PERIOD)
         return count + 1
     if count > begun:
         offence = out[count - 1, 0]
@@ -327,7 +326,34 @@ def _close_period(first, last, seconds, stint, out, count, begun, ball, start, s
         out[count - 1, 5] += scored[1 - offence]
     return count
 
+# %% ../../nbs/nba/04_lineups.ipynb #0cd8825f
+@njit(cache=True)
+def _cut_period(first, last, code, side, seconds, points, free, away, stint, out, count):
+    "Cuts a period into possessions: (offence, stint, first row, last row, points, points of the defence, end); returns the next number."
+    ball, seen, live, jumped, start, scored, begun = -1, False, -1, -1, first, np.zeros(2, np.int64), count
+    fouled = thrown = stint[first]  # stints at the last foul, and at the foul that led to the throws
+    for e in range(first, last):
+        now = _has_ball(e, code, side, free, live)
+        if now >= 0 and ball >= 0 and now != ball:
+            count, start = _switch(e, now, ball, seen, jumped, start, scored, seconds, stint, out, count, begun)
+        if now >= 0:
+            ball, seen = now, True
+        if side[e] >= 0:
+            scored[side[e]] += points[e]
+        jumped = e if code[e] == _JUMP else jumped
+        fouled = stint[e] if code[e] == _FOUL else fouled
+        thrown = fouled if code[e] == _THROW else thrown
+        how = _ending(e, last, code, side, seconds, points, free, away, live)
+        if how >= 0 and seen:
+            out[count] = (ball, thrown if how == _BY_THROW else stint[e], start, e, scored[ball], scored[1 - ball], how)
+            count, start, ball, seen = count + 1, e + 1, 1 - ball, False
+            scored[:] = 0
+        if code[e] in (_MADE, _MISSED, _THROW, _TURNOVER, _REBOUND):
+            missed = code[e] == _MISSED or (code[e] == _THROW and free[e] == 1 and points[e] == 0 and not away[e])
+            live = side[e] if missed else -1
+    return _close_period(first, last, seconds, stint, out, count, begun, ball, seen, start, scored)
 
+# %% ../../nbs/nba/04_lineups.ipynb #e9346896
 @njit(cache=True)
 def _cut(bounds, code, side, period, seconds, points, free, away, stint, out):
     "Cuts all games into possessions; returns their number."
@@ -361,29 +387,33 @@ class Lineups:
                 f"{self.issues.loc[found, 'unseen'].sum()} period starters were never seen in their period "
                 f"({self.issues.loc[found, 'guesses'].sum()} of them guesses), {len(self.refused)} games refused")
 
-
+# %% ../../nbs/nba/04_lineups.ipynb #e084a341
 def _issues(games: pd.DataFrame, plays: pd.DataFrame, events: _Events, trouble: np.ndarray) -> pd.DataFrame:
     "Describes what the walk met."
     row, side, unseen, guesses = trouble.T
     game = np.searchsorted(events.bounds, row, side="right") - 1
     teams = games[["home_id", "away_id"]].to_numpy()
-    sub = events.code[row] == _SUB
-    over = unseen < 0
+    sub, within, over = events.code[row] == _SUB, unseen == 0, unseen < 0
     unnamed = (events.people[row, :2] == 0).any(axis=1)
-    problem = np.select([guesses >= 0, sub & (unseen == 0) & unnamed, sub & (unseen == 0), over],
-                        ["", "is replaced by or replaces somebody who is not named", "goes out without being on the floor, or comes in twice",
-                         "is the sixth who seems to start the period"], "is missing: fewer than five are known")
+    problem = np.select([guesses >= 0, sub & within & unnamed, sub & within, within, over],
+                        ["", "is replaced by or replaces somebody who is not named",
+                         "goes out without being on the floor, or comes in twice", "acts without being on the floor",
+                         "is the sixth who seems to start the period"],
+                        "is missing: fewer than five are known")
     return pd.DataFrame({"game_id": games["game_id"].to_numpy()[game], "period": events.period[row], "team_id": teams[game, side],
                          "order": row - events.bounds[game], "unseen": unseen.clip(0), "guesses": guesses.clip(0), "problem": problem})
 
 
 def _away_throws(plays: pd.DataFrame, events: _Events) -> np.ndarray:  # (N,) bool
-    "Marks single free throws after a foul away from the play or before an inbound pass: the ball is kept."
+    "Marks single free throws after a foul away from the play or before an inbound pass, without a basket: the ball is kept."
     away_kinds = plays["kind"].isin(["away from play", "inbound"]).to_numpy() & (events.code == _FOUL)
     rows = np.arange(len(plays))
     foul = np.maximum.accumulate(np.where(events.code == _FOUL, rows, -1))
     single = (events.code == _THROW) & (_ids(plays["trip_length"]) == 1)
-    return single & (foul >= 0) & away_kinds[foul] & (events.seconds[foul] == events.seconds)
+    made = np.maximum.accumulate(np.where(events.code == _MADE, rows, -1))
+    basket = (made >= 0) & (events.side[made] == events.side) & (events.seconds[made] == events.seconds) & (
+        events.period[made] == events.period) & (rows - made < 20)  # rows of the same second, not of another game
+    return single & (foul >= 0) & away_kinds[foul] & (events.seconds[foul] == events.seconds) & ~basket
 
 # %% ../../nbs/nba/04_lineups.ipynb #566bbd6b
 def _stints_table(games: pd.DataFrame, events: _Events, stint: np.ndarray, fives: np.ndarray) -> pd.DataFrame:
@@ -440,7 +470,7 @@ def build_lineups(
     forced = _known(games, overrides, ["period", "player_id"]).astype(np.int64)
     priority = _known(games, minutes, ["player_id", "seconds"])
     slots, stint = np.full((rows, 3), -1), np.full(rows, -1)
-    fives, trouble = np.zeros((rows, 2, 5), np.int64), np.zeros((rows, 4), np.int64)
+    fives, trouble = np.zeros((rows, 2, 5), np.int64), np.zeros((3 * rows, 4), np.int64)
     count, troubles = _walk(events.bounds, events.code, events.side, events.period, events.seconds, events.people, events.acts, forced,
                             priority, slots, stint, fives, trouble)
     issues = _issues(games, plays, events, trouble[:troubles])
