@@ -186,6 +186,8 @@ _declare(
     Column("first_season", "int", "year", "first season met in the play-by-play", 1871, 2100),
     Column("last_season", "int", "year", "last season met in the play-by-play", 1871, 2100),
 )
+
+# %% ../nbs/02_schema.ipynb #ce6fa6a6
 _declare(
     "play_games", "one game with play-by-play", ("game_id",),
     _play_game(),
@@ -201,6 +203,8 @@ _declare(
     _count("events", "events in the file, administrative ones included"),
     rules=("home_id != away_id",),
 )
+
+# %% ../nbs/02_schema.ipynb #163172b8
 _declare(
     "plays", "one event of a game", ("game_id", "order"),
     _play_game(),
@@ -278,7 +282,7 @@ def _box() -> tuple[Column, ...]:
         _count("fouls", "personal fouls; technical fouls do not count"),
     )
 
-
+# %% ../nbs/02_schema.ipynb #a5461948
 _declare(
     "player_game_stats", "one player in one game in which he was on the floor", ("game_id", "player_id"),
     _play_game(),
@@ -298,6 +302,8 @@ _declare(
     Column("defensive_rating", "float", "points per 100 possessions", "opponent's points while on the floor", 0, nullable=True),
     Column("game_score", "float", "points", "Hollinger's Game Score", -50, 100),
 )
+
+# %% ../nbs/02_schema.ipynb #25748f4a
 _declare(
     "team_game_stats", "one team in one game", ("game_id", "team_id"),
     _play_game(),
@@ -321,7 +327,7 @@ _declare(
     Column("free_throw_rate", "float", "per attempt", "free throws made / field goal attempts", 0, 10, nullable=True),
 )
 
-# %% ../nbs/02_schema.ipynb #a5461948
+# %% ../nbs/02_schema.ipynb #b79f5cb2
 _declare(
     "season_stats", "mean and spread of one statistic over the rows of a season", ("season", "entity", "statistic"),
     _season(),
@@ -331,6 +337,8 @@ _declare(
     Column("spread", "float", "the statistic's own", "standard deviation over the rows", 0),
     _count("rows", "rows that have the statistic"),
 )
+
+# %% ../nbs/02_schema.ipynb #3ee6e8ba
 _declare(
     "player_rapm", "one player's regularised adjusted plus-minus on one day", ("system", "season", "as_of", "player_id"),
     Column("system", "text", "", "which prior: plain, box, previous"),
@@ -346,6 +354,8 @@ _declare(
     Column("defensive_error", "float", "points per 100 possessions", "standard error of defensive", 0),
     Column("rapm_error", "float", "points per 100 possessions", "standard error of rapm", 0),
 )
+
+# %% ../nbs/02_schema.ipynb #ae3ab08f
 _declare(
     "shots", "one shot with its place", ("game_id", "event_num"),
     _play_game(),
@@ -361,6 +371,8 @@ _declare(
     Column("y", "float", "feet", "from the basket, towards mid-court", -10, 94),
     Column("distance", "float", "feet", "from the basket", 0, 94),
 )
+
+# %% ../nbs/02_schema.ipynb #f59669f9
 _declare(
     "lineup_spacing", "how far apart the shots of one five are", ("season", "team_id", "player_1", "player_2", "player_3", "player_4",
                                                                   "player_5"),
@@ -370,11 +382,13 @@ _declare(
     Column("method", "text", "", "locations: from places of shots; distance: from distances alone", allowed=("locations", "distance")),
     _count("shots", "shots of the five's players that the measure uses"),
     _count("possessions", "offensive possessions of the five"),
-    Column("hull_area", "float", "square feet", "convex hull of five shots, one of each player; mean of many draws", 0, 5000, nullable=True),
+    Column("hull_area", "float", "square feet", "hull of five shots, one of each player; mean of many draws", 0, 5000, nullable=True),
     Column("pairwise_distance", "float", "feet", "between shots of two of the five; mean of many draws", 0, 94, nullable=True),
     Column("distance_spread", "float", "feet", "mean difference of the five's mean shot distances", 0, 94, nullable=True),
     Column("offensive_rating", "float", "points per 100 possessions", "points of the five", 0, 1200, nullable=True),
 )
+
+# %% ../nbs/02_schema.ipynb #a89302c2
 _declare(
     "injuries", "one player listed as out on one day", ("date", "player_id"),
     Column("date", "day", "day", "day of the report"),

@@ -420,8 +420,8 @@ def test_check_tells_matching_changed_missing_and_unknown_files(tmp_path):
 
 def test_every_named_reader_exists():
     named = list_sources().set_index("name")["reader"]
-    assert (named != "").sum() == 3
+    assert (named != "").sum() == 11
     for reader in named[named != ""]:
         assert callable(sources.pkgutil.resolve_name(reader))
     with pytest.raises(SportsmlError, match="no reader yet; there is one for nba_game_results"):
-        read_source("nba_raptor", "x.csv")
+        read_source("mlb_lahman", "x.csv")
