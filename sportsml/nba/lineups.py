@@ -176,7 +176,7 @@ def _absent(slots, floor):
 
 # %% ../../nbs/nba/04_lineups.ipynb #35fb92c2
 @njit(cache=True)
-def _walk_period(first, last, code, side, acts, slots, seconds, floor, stint, fives, clock, played):
+def _walk_period(first, last, code, side, acts, slots, sides, seconds, floor, stint, fives, clock, played):
     "Numbers the stints of a period, writes their fives; returns the next number and the row that contradicts, or -1."
     at, since = clock, seconds[first]
     fives[at, 0], fives[at, 1] = floor[0], floor[1]
@@ -185,7 +185,7 @@ def _walk_period(first, last, code, side, acts, slots, seconds, floor, stint, fi
             for i in range(10):
                 played[floor[i // 5, i % 5]] += since - seconds[e]
             since = seconds[e]
-            if not _change(floor[side[e]], slots[e, 0], slots[e, 1]):
+            if (slots[e, 1] >= 0 and sides[slots[e, 1]] != side[e]) or not _change(floor[side[e]], slots[e, 0], slots[e, 1]):
                 return at + 1, e
             if e > first:
                 at += 1
@@ -227,7 +227,7 @@ def _walk(bounds, code, side, period, seconds, people, acts, forced_ids, priorit
                     trouble[troubles] = (first, s, found[s, 0], found[s, 1])
                     troubles += 1
             if found[:, 1].min() >= 0:
-                count, wrong = _walk_period(first, end, code, side, acts, slots, seconds, floor, stint, fives, count, played)
+                count, wrong = _walk_period(first, end, code, side, acts, slots, sides, seconds, floor, stint, fives, count, played)
             if wrong >= 0:
                 trouble[troubles] = (wrong, side[wrong], 0, -1)
                 troubles += 1
@@ -249,14 +249,14 @@ def _mark(forced, forced_ids, game, period, ids, n):
 
 
 @njit(cache=True)
-def _ranked(priority, game, ids, n, played):
-    "Ranks a roster by the seconds of the box score that are not accounted for yet."
-    rank = np.zeros(_ROSTER)
-    for k in range(len(priority)):
-        if priority[k, 0] == game:
-            at = _place(ids, n, priority[k, 1])
+def _ranked(unexplained, game, ids, n, played):
+    "Ranks a roster by the seconds of the box score that the first pass did not find, then by time played so far."
+    rank = played.copy()
+    for k in range(len(unexplained)):
+        if unexplained[k, 0] == game:
+            at = _place(ids, n, unexplained[k, 1])
             if at >= 0:
-                rank[at] = priority[k, 2] - played[at]
+                rank[at] += 1000.0 * unexplained[k, 2]
     return rank
 
 # %% ../../nbs/nba/04_lineups.ipynb #d79487a5
@@ -397,7 +397,7 @@ def _issues(games: pd.DataFrame, plays: pd.DataFrame, events: _Events, trouble: 
     unnamed = (events.people[row, :2] == 0).any(axis=1)
     problem = np.select([guesses >= 0, sub & within & unnamed, sub & within, within, over],
                         ["", "is replaced by or replaces somebody who is not named",
-                         "goes out without being on the floor, or comes in twice", "acts without being on the floor",
+                         "goes out without being on the floor, or comes in twice or for the other team", "acts without being on the floor",
                          "is the sixth who seems to start the period"],
                         "is missing: fewer than five are known")
     return pd.DataFrame({"game_id": games["game_id"].to_numpy()[game], "period": events.period[row], "team_id": teams[game, side],
@@ -459,16 +459,20 @@ def _known(games: pd.DataFrame, frame: pd.DataFrame | None, columns: list[str]) 
     return np.column_stack([at, frame[columns].to_numpy("float64")])[at >= 0]
 
 
-def build_lineups(
-    games: pd.DataFrame,  # table `play_games`
-    plays: pd.DataFrame,  # table `plays` of the same games, in the same order
-    overrides: pd.DataFrame | None = None,  # known starters of periods: game_id, period, player_id; see `read_overrides`
-    minutes: pd.DataFrame | None = None,  # box score: game_id, player_id, seconds; decides where several players fit
-) -> Lineups:
-    "Finds the fives, the stints and the possessions; games that contradict themselves are left out and listed in `refused`."
+def _unexplained(minutes: pd.DataFrame, stints: pd.DataFrame) -> pd.DataFrame:  # game_id, player_id, seconds
+    "Returns what the box score has more than the stints."
+    tens = stints.assign(found=stints["start_seconds"] - stints["end_seconds"]).melt(
+        ["game_id", "found"], [f"{side}_{i}" for side in ("home", "away") for i in range(1, 6)], value_name="player_id")
+    found = tens.groupby(["game_id", "player_id"])["found"].sum().reset_index()
+    both = minutes.merge(found, on=["game_id", "player_id"], how="outer").fillna({"seconds": 0.0, "found": 0.0})
+    return both.assign(seconds=both["seconds"] - both["found"])[["game_id", "player_id", "seconds"]]
+
+
+def _build(games: pd.DataFrame, plays: pd.DataFrame, overrides: pd.DataFrame | None, unexplained: pd.DataFrame | None) -> Lineups:
+    "Does what `build_lineups` does, in one pass."
     events, rows = _as_events(games, plays), len(plays)
     forced = _known(games, overrides, ["period", "player_id"]).astype(np.int64)
-    priority = _known(games, minutes, ["player_id", "seconds"])
+    priority = _known(games, unexplained, ["player_id", "seconds"])
     slots, stint = np.full((rows, 3), -1), np.full(rows, -1)
     fives, trouble = np.zeros((rows, 2, 5), np.int64), np.zeros((3 * rows, 4), np.int64)
     count, troubles = _walk(events.bounds, events.code, events.side, events.period, events.seconds, events.people, events.acts, forced,
@@ -480,12 +484,25 @@ def build_lineups(
         if not kept.any():
             raise SportsmlError(f"none of {len(games)} games holds together; the first: {bad[0]} {issues.iloc[0]['problem']}")
         mine = ~plays["game_id"].isin(bad)
-        rest = build_lineups(games[kept].reset_index(drop=True), plays[mine].reset_index(drop=True), overrides, minutes)
+        rest = _build(games[kept].reset_index(drop=True), plays[mine].reset_index(drop=True), overrides, unexplained)
         return Lineups(rest.stints, rest.possessions, issues)
     out = np.zeros((rows, 7), np.int64)
     cut = _cut(events.bounds, events.code, events.side, events.period, events.seconds, events.points, events.free,
                _away_throws(plays, events), stint, out)
     return Lineups(_stints_table(games, events, stint, fives[:count]), _possessions_table(games, events, stint, out[:cut]), issues)
+
+# %% ../../nbs/nba/04_lineups.ipynb #9f8f602c
+def build_lineups(
+    games: pd.DataFrame,  # table `play_games`
+    plays: pd.DataFrame,  # table `plays` of the same games, in the same order
+    overrides: pd.DataFrame | None = None,  # known starters of periods: game_id, period, player_id; see `read_overrides`
+    minutes: pd.DataFrame | None = None,  # box score: game_id, player_id, seconds; decides where several players fit
+) -> Lineups:
+    "Finds the fives, the stints and the possessions; games that contradict themselves are left out and listed in `refused`."
+    lineups = _build(games, plays, overrides, None)
+    if minutes is None or not lineups.issues["guesses"].any():
+        return lineups
+    return _build(games, plays, overrides, _unexplained(minutes, lineups.stints))
 
 # %% ../../nbs/nba/04_lineups.ipynb #12f76d33
 def on_floor(

@@ -64,28 +64,34 @@ def _typed(text: pl.DataFrame) -> pl.DataFrame:
     return text.with_columns(
         game_id=pl.col("GAME_ID").str.strip_chars().str.replace(r"\.0*$", "").str.zfill(10),
         event_num=_number("EVENTNUM"), type=_number("EVENTMSGTYPE"), action=_number("EVENTMSGACTIONTYPE"),
-        period=_number("PERIOD"), seconds_left=_clock(), person=_number("PERSON1TYPE").fill_null(0),
+        period=_number("PERIOD"), seconds_left=_clock(), person=_number("PERSON1TYPE"),
         p1=_number("PLAYER1_ID"), p2=_number("PLAYER2_ID"), p3=_number("PLAYER3_ID"), p1_team=_number("PLAYER1_TEAM_ID"),
         stated_home=_score(0), stated_away=_score(1),
         description=pl.concat_str(words, separator=" / ", ignore_nulls=True).replace("", None))
 
 # %% ../../nbs/nba/03_playbyplay.ipynb #baed12fd
 _FIX = "; correct the cell or fetch the file again"
+_TEAM_IDS = 1_610_000_000, 1_619_999_999  # those of all-star teams, too; smaller ones are people
 _WANTED = {"GAME_ID": "a game id of up to ten digits", "EVENTNUM": "a number", "EVENTMSGTYPE": "a type of event",
            "EVENTMSGACTIONTYPE": "a number", "PERIOD": "a period (1 to 14)", "PCTIMESTRING": "a clock like 11:41",
-           "PLAYER1_ID": "an id", "PLAYER2_ID": "an id", "PLAYER3_ID": "an id", "PLAYER1_TEAM_ID": "an id"}
+           "PERSON1TYPE": "a kind of person (0 to 7)", **dict.fromkeys(("PLAYER1_ID", "PLAYER2_ID", "PLAYER3_ID", "PLAYER1_TEAM_ID"),
+                                                                       "an id")}
 
 
 def _bad(column: str) -> pl.Expr:
     "Tells where a cell cannot be what it should be."
     read = {"GAME_ID": "game_id", "EVENTNUM": "event_num", "EVENTMSGTYPE": "type", "EVENTMSGACTIONTYPE": "action", "PERIOD": "period",
-            "PCTIMESTRING": "seconds_left", "PLAYER1_ID": "p1", "PLAYER2_ID": "p2", "PLAYER3_ID": "p3", "PLAYER1_TEAM_ID": "p1_team"}
+            "PCTIMESTRING": "seconds_left", "PERSON1TYPE": "person", "PLAYER1_ID": "p1", "PLAYER2_ID": "p2", "PLAYER3_ID": "p3",
+            "PLAYER1_TEAM_ID": "p1_team"}
     value = pl.col(read[column])
     if column == "GAME_ID":
         return ~value.str.contains(r"^00[1-5][0-9]{7}$").fill_null(False)
+    if column == "PERSON1TYPE":
+        return pl.col(column).is_not_null() & ~value.is_between(0, 9).fill_null(False)
     if column in ("PLAYER1_ID", "PLAYER2_ID", "PLAYER3_ID", "PLAYER1_TEAM_ID"):
-        return pl.col(column).is_not_null() & (value.is_null() | (value < 0))
-    high = {"PERIOD": 14, "PCTIMESTRING": 720, "EVENTMSGTYPE": 99}.get(column, 10**6)
+        an_id = value.is_between(0, 10**9 if column != "PLAYER1_TEAM_ID" else 0) | value.is_between(*_TEAM_IDS)
+        return pl.col(column).is_not_null() & ~an_id.fill_null(False)
+    high = {"PERIOD": 14, "PCTIMESTRING": pl.when(pl.col("period") > 4).then(300).otherwise(720), "EVENTMSGTYPE": 99}.get(column, 10**6)
     return ~value.is_between(1 if column in ("PERIOD", "EVENTMSGTYPE") else 0, high).fill_null(False)
 
 
@@ -129,14 +135,14 @@ def _meaning(rows: pl.DataFrame) -> pl.DataFrame:
     value = pl.when(shot).then(pl.when(three).then(3).otherwise(2)).when(throw).then(1)
     trips = [pl.when(throw).then(pl.col("action").replace_strict({a: t[i] for a, t in _TRIP.items()}, default=1,
                                                                 return_dtype=pl.Int64)) for i in (0, 1)]
-    team = pl.when(pl.col("p1") > 1_600_000_000).then("p1").otherwise(
+    team = pl.when(pl.col("p1") > 10**9).then("p1").otherwise(
         pl.when(pl.col("p1_team").fill_null(0) > 0).then("p1_team"))
     person = [pl.when(pl.col(p).is_between(1, 10**9) & (pl.col("person").is_in([4, 5]) if p == "p1" else True)).then(p)
               for p in ("p1", "p2", "p3")]
     return rows.with_columns(
         event=pl.col("type").replace_strict(_EVENT, default="other", return_dtype=pl.String),
         kind=pl.when(shot).then(_shot_kind()).when(pl.col("type") == 4)
-             .then(pl.when(pl.col("p1") > 1_600_000_000).then(pl.lit("team")).otherwise(pl.lit("player"))).otherwise(_by_action(_KIND)),
+             .then(pl.when(pl.col("p1") > 10**9).then(pl.lit("team")).otherwise(pl.lit("player"))).otherwise(_by_action(_KIND)),
         shot_value=value, points=pl.when((pl.col("type") == 1) | throw & went_in).then(value).otherwise(0),
         shot_distance=pl.when(shot).then(pl.col("description").str.extract(r"(?:^|\s)([0-9]{1,2})' ", 1).cast(pl.Float64)),
         trip_number=trips[0], trip_length=trips[1], team_id=team,
@@ -147,7 +153,9 @@ _PART = {"1": "preseason", "2": "regular", "3": "all-star", "4": "playoffs", "5"
 
 
 def _with_games(rows: pl.DataFrame) -> pl.DataFrame:
-    "Adds order, home and visiting team, and the running score."
+    "Brings the rows of a game together; adds order, home and visiting team, and the running score."
+    if rows["game_id"].rle().len() > rows["game_id"].n_unique():  # two games in turns
+        rows = rows.with_row_index().sort(pl.col("index").first().over("game_id"), maintain_order=True).drop("index")
     side = {"home_id": [2, 4], "away_id": [3, 5]}
     rows = rows.with_columns(order=pl.int_range(pl.len()).over("game_id"), file=pl.col("_file").first().over("game_id"))
     teams = rows.group_by("game_id", maintain_order=True).agg(
@@ -199,13 +207,27 @@ def _refuse(rows: pl.DataFrame) -> tuple[pl.DataFrame, pd.DataFrame]:
 
 # %% ../../nbs/nba/03_playbyplay.ipynb #8915da13
 def _once(rows: pl.DataFrame, game: str = "game_id") -> tuple[pl.DataFrame, pd.DataFrame]:
-    "Keeps each game as its first file has it."
-    again = rows.filter(pl.col("_file") != pl.col("_file").first().over(game))
-    if again.is_empty():
+    "Keeps each game as one file has it."
+    again = pl.col("_file") != pl.col("_file").first().over(game)  # null where the game is not told
+    if not rows.select(again.any()).item():
         return rows, empty("rejects")
-    first = again.unique([game, "_file"], keep="first", maintain_order=True)
-    why = first.with_columns(reason=pl.format("game {} stands in another file too, which counts; remove one of them", game))
-    return rows.filter(pl.col("_file") == pl.col("_file").first().over(game)), _rejected(why)
+    fullest = pl.col("_file").sort_by("_rows", descending=True, maintain_order=True).first().over(game)
+    rows = rows.with_columns(_rows=pl.len().over(game, "_file")).with_columns(_fullest=fullest)
+    again = (pl.col("_file") != pl.col("_fullest")) & pl.col(game).is_not_null()
+    why = pl.format("game {} stands in {} too, which counts; remove one of them", game, "_fullest")
+    first = rows.filter(again).unique([game, "_file"], keep="first", maintain_order=True).with_columns(reason=why)
+    return rows.filter(~again.fill_null(False)).drop("_rows", "_fullest"), _rejected(first)
+
+
+def _unrepeated(rows: pl.DataFrame) -> tuple[pl.DataFrame, pd.DataFrame]:
+    "Sets events aside that stand in the file already."
+    event = ["game_id", "event_num", "type", "action", "period", "seconds_left", "p1", "p2", "p3"]
+    number = pl.col("game_id").cast(pl.Int64) * 10**7 + pl.col("event_num")
+    if not rows.select(number.is_duplicated().any()).item():
+        return rows, empty("rejects")
+    rows = rows.with_columns(again=~pl.struct(event).is_first_distinct())
+    why = pl.format("event {} of game {} stands in the file already; remove one of the rows", "event_num", "game_id")
+    return rows.filter(~pl.col("again")), _rejected(rows.filter("again").with_columns(reason=why))
 
 
 def _remarks(rows: pl.DataFrame) -> pd.DataFrame:
@@ -223,6 +245,12 @@ class PlayByPlay:
     players: pd.DataFrame  # table `players`
     rejects: pd.DataFrame  # table `rejects`: rows and games set aside, and rows kept with a remark ("kept: ...")
     files: tuple[Path, ...]  # files that were read
+    places: pd.DataFrame  # `_file` and `_line` of each row of `plays`
+
+    @property
+    def rows(self) -> pd.DataFrame:
+        "The plays, under the name that every reader has."
+        return self.plays
 
     def __str__(self) -> str:
         return (f"{len(self.games):,} games with {len(self.plays):,} plays from {len(self.files):,} files, "
@@ -263,29 +291,67 @@ def _in_v3(path: Path) -> bool:
         return "v3" in path.name
     try:
         with open(path, "rb") as f:
-            return is_v3([c.strip() for c in f.readline().decode("utf-8-sig", "ignore").split(",")])
+            head = next((line for line in f if line.strip(b"\xef\xbb\xbf \t\r\n")), b"")
     except OSError:
         return False  # the reader says what is wrong
+    return is_v3([c.strip(' "\r\n') for c in head.decode("utf-8-sig", "ignore").split(",")])
+
+# %% ../../nbs/nba/03_playbyplay.ipynb #2ebd211c
+def _parts(paths: Sequence[Path]) -> dict[tuple[bool, str], list[Path]]:
+    "Sorts paths into those that can be read together; the second part of a key tells files of one name apart."
+    parts, met = {}, {}
+    for path in paths:
+        packed = path.suffix.lower() == ".xz"
+        met[path.name] = met.get(path.name, 0) + 1
+        label = f"{path.name}:" if packed else f"{path.parent.name}/" if met[path.name] > 1 else ""
+        parts.setdefault((_in_v3(path), label), []).append(path)
+    return parts
+
+
+def _as_v2(text: pl.DataFrame) -> tuple[pl.DataFrame, list[pd.DataFrame]]:
+    "Rewrites rows of v3; returns rows in the columns of v2, and rejects."
+    text, again = _once(text.with_columns(pl.col("gameId").str.strip_chars().str.strip_suffix(".0").str.zfill(10)), "gameId")
+    text = from_v3(text).with_columns(pl.lit(None, pl.String).alias("PCTIMESTRING"), pl.col("SECONDS_LEFT").cast(pl.String))
+    lost = text.filter(pl.col("_reason").is_not_null()).with_columns(
+        reason=pl.when(pl.col("EVENTMSGTYPE").is_null()).then("_reason").otherwise(pl.lit("kept: ") + pl.col("_reason")))
+    return text.filter(pl.col("EVENTMSGTYPE").is_not_null()), [again, _rejected(lost)]
+
+# %% ../../nbs/nba/03_playbyplay.ipynb #1c571c37
+def _unusable(names: list[str], why: str) -> pd.DataFrame:
+    "Makes rejects of whole files."
+    return reject_rows(pd.DataFrame({"_file": names, "_line": 1, "text": ""}), [why] * len(names), "plays")
 
 
 def _texts(paths: Sequence[Path], progress: bool | None) -> tuple[pl.DataFrame, list[pd.DataFrame]]:
     "Reads files of both schemas as text in the columns of v2; returns the rows and rejects."
-    new = [p for p in paths if _in_v3(p)]
-    old, columns, frames, rejects = [p for p in paths if p not in set(new)], [*_REQUIRED, *_OPTIONAL], [], []
-    if old or not new:
-        text, bad = read_csv_files(old, _REQUIRED, _OPTIONAL, "plays", progress)
-        frames, rejects = [text], [bad]
-    if new:
-        text, bad = read_csv_files(new, V3_COLUMNS, (), "plays", progress)
-        text, again = _once(text, "gameId")
-        text = from_v3(text).with_columns(pl.lit(None, pl.String).alias("PCTIMESTRING"), pl.col("SECONDS_LEFT").cast(pl.String))
-        lost = text.filter(pl.col("_reason").is_not_null()).with_columns(
-            reason=pl.when(pl.col("EVENTMSGTYPE").is_null()).then("_reason").otherwise(pl.lit("kept: ") + pl.col("_reason")))
-        frames.append(text.filter(pl.col("EVENTMSGTYPE").is_not_null()).select(*columns, "_line", "_file"))
-        rejects += [bad, again, _rejected(lost)]
+    frames, rejects, errors = [], [], []
+    for (new, label), part in (_parts(paths) or {(False, ""): []}).items():
+        try:
+            text, bad = read_csv_files(part, *((V3_COLUMNS, ()) if new else (_REQUIRED, _OPTIONAL)), "plays", progress)
+        except RawFileError as e:
+            errors.append(e if not part or str(part[0]) in str(e) else RawFileError(f"{part[0]}: {e}"))
+            rejects.append(_unusable([part[0].name if part else ""], str(errors[-1])))
+            continue
+        heard = {*text["_file"].unique(), *bad["file"]}
+        silent = [p.name for p in part if p.suffix.lower() != ".xz" and p.name not in heard]
+        bad = pd.concat([bad, _unusable(silent, "the file has no rows; fetch it again")], ignore_index=True)
+        text, more = text.with_columns(_file=pl.lit(label) + pl.col("_file")), []
+        if new:
+            text, more = _as_v2(text)
+        frames.append(text.select(*_REQUIRED, *_OPTIONAL, "_line", "_file"))
+        rejects += [bad.assign(file=label + bad["file"]), *more]
+    if not frames:
+        raise errors[0]
     return pl.concat(frames), rejects
 
-# %% ../../nbs/nba/03_playbyplay.ipynb #2ebd211c
+
+def _places(rows: pl.DataFrame) -> pd.DataFrame:
+    "Tells where each row stands."
+    names = rows["_file"].unique(maintain_order=True)
+    codes = rows["_file"].replace_strict(names, range(len(names)), return_dtype=pl.Int32)
+    return pd.DataFrame({"_file": pd.Categorical.from_codes(codes.to_numpy(), names.to_list()), "_line": rows["_line"].to_numpy()})
+
+# %% ../../nbs/nba/03_playbyplay.ipynb #a9c39152
 def read_playbyplay(
     paths: Path | str | Sequence[Path | str],  # files (CSV, or .tar.xz archives of CSV), or one folder of CSV files
     progress: bool | None = None,  # see `sportsml.core.show_progress`
@@ -297,12 +363,13 @@ def read_playbyplay(
     text, rejects = _texts(paths, progress)
     rows, bad = _set_aside(_typed(text))
     rows, again = _once(rows)
+    rows, twice = _unrepeated(rows)
     rows, refused = _refuse(_with_games(_meaning(rows)))
-    parts = [p for p in (*rejects, bad, again, refused, _remarks(rows)) if len(p)]
+    parts = [p for p in (*rejects, bad, again, twice, refused, _remarks(rows)) if len(p)]
     rejects = pd.concat(parts, ignore_index=True) if parts else empty("rejects")
     if rows.is_empty():
         why = f"; the first reason: {rejects['file'].iloc[0]}:{rejects['line'].iloc[0]}: {rejects['reason'].iloc[0]}" if parts else ""
         raise RawFileError(f"not one whole game in {len(paths)} files{why}")
     games = _games_table(rows).with_columns(date=pl.lit(None, pl.Datetime("ns")), results_id=pl.lit(None, pl.String))
     return PlayByPlay(_to_pandas(games, "play_games"), _to_pandas(rows, "plays"),
-                      _to_pandas(_players_table(rows, games), "players"), rejects, paths)
+                      _to_pandas(_players_table(rows, games), "players"), rejects, paths, _places(rows))
