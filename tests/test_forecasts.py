@@ -19,9 +19,11 @@ from sportsml.nba.forecasts import (
     rating_panels,
     verdict,
 )
-from sportsml.nba.results import build_nba
+from sportsml.nba.rapm import RapmConfig
+from sportsml.nba.results import build_results
 from sportsml.nba.season import projected_wins
 from sportsml.nba.sim import LeagueConfig, simulate_league, write_league
+from sportsml.nba.sim_games import PlayLeagueConfig
 from sportsml.nba.teams import final_ranks, finished_seasons, rest_days, standings
 from sportsml.ratings.massey import win_probability
 from sportsml.warehouse import Warehouse
@@ -32,7 +34,7 @@ def league(tmp_path_factory):
     folder = tmp_path_factory.mktemp("league")
     write_league(simulate_league(LeagueConfig(seasons=3, seed=11), progress=False), folder)
     with Warehouse(folder / "league.duckdb") as warehouse:
-        build_nba(folder, warehouse, "simulated", progress=False)
+        build_results(folder, warehouse, "simulated", progress=False)
         return {name: warehouse.read(name) for name in ("games", "teams", "team_records", "playoff_series")}
 
 
@@ -157,4 +159,6 @@ def test_the_experiments_config_lists_every_setting_at_its_default():
     config = load_experiment("nba_strength")
     defaults = {name: asdict(value) for name, value in vars(RatingConfigs()).items()}
     assert {name: config.parameters[name] for name in defaults} == defaults
-    assert config.simulation == asdict(LeagueConfig()) | {"seed": config.simulation["seed"]}
+    assert config.simulation == asdict(PlayLeagueConfig()) | {"seed": config.simulation["seed"]}
+    rapm = config.parameters["rapm"]
+    assert RapmConfig(**{**rapm, "penalties": tuple(rapm["penalties"])}) == RapmConfig()

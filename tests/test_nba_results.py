@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sportsml.nba.franchises import teams_table
-from sportsml.nba.results import build_nba, read_game_results, read_playoff_series, read_team_records
+from sportsml.nba.results import build_results, read_game_results, read_playoff_series, read_team_records
 from sportsml.sources import RawFileError
 from sportsml.warehouse import Warehouse
 
@@ -262,18 +262,18 @@ def test_build_says_what_is_missing(tmp_path):
     (tmp_path / "nba").mkdir()
     (tmp_path / "nba" / "game_results.csv").write_text(GAMES.replace("106,114", "x,114"))
     with Warehouse(tmp_path / "w.duckdb") as warehouse:
-        summary = build_nba(tmp_path, warehouse, "real", progress=False).set_index("table")
+        summary = build_results(tmp_path, warehouse, "real", progress=False).set_index("table")
         assert summary.loc["games", ["rows", "rejected", "seasons"]].tolist() == [3, 1, "2007"]
         assert summary.loc["team_records", "files"] == "no Team_Records.csv"
         assert len(warehouse.read("teams", season=2007)) == 30 and len(warehouse.rejects("games")) == 1
         assert "game_results.csv" in str(warehouse.provenance().query("table_name == 'games'")["file"].iloc[0])
         (tmp_path / "nba" / "game_results.csv").write_text(GAMES.splitlines()[0])
         with pytest.raises(RawFileError, match="game_results.csv: not one row can be used .no rows"):
-            build_nba(tmp_path, warehouse, "real")
+            build_results(tmp_path, warehouse, "real")
         (tmp_path / "nba" / "game_results.csv").write_text(GAMES)
         series_file(tmp_path / "nba" / "playoff_series_2003.csv", series_lines()[:3])
         with pytest.raises(RawFileError, match="playoff_series_2003.csv: not one row can be used .3 bad rows.*bracket"):
-            build_nba(tmp_path, warehouse, "real")
+            build_results(tmp_path, warehouse, "real")
         assert len(warehouse.read("games")) == 3
 
 

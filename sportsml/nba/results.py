@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['GAME_COLUMNS', 'SERIES_COLUMNS', 'RECORD_COLUMNS', 'Loaded', 'read_game_results', 'read_playoff_series',
-           'read_team_records', 'build_nba']
+           'read_team_records', 'build_results']
 
 # %% ../../nbs/nba/02_results.ipynb #5434f1c8
 from collections.abc import Iterable, Sequence
@@ -300,7 +300,7 @@ def _season_spans(seasons: Iterable[int]) -> str:
     return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in runs.itertuples(index=False))
 
 
-def build_nba(
+def build_results(
     raw_dir: Path | str,  # raw folder; the files are in its folder nba/
     warehouse: Warehouse,  # open for writing
     source: str,  # where the files come from: "real" or "simulated"
