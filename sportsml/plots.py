@@ -240,11 +240,11 @@ def labelled_scatter(
     ax.scatter(frame["x"], frame["y"], s=4 + 36 * weight / weight.max(), color=PALETTE[0], alpha=0.45, linewidths=0)
     spread = frame[["x", "y"]].sub(frame[["x", "y"]].mean()).div(frame[["x", "y"]].std())
     far = (spread**2).sum(axis=1).mul(weight / weight.max()).nlargest(names).index
-    low, high = ax.get_ylim()
+    width, height = np.ptp(ax.get_xlim()), np.ptp(ax.get_ylim())
     named = frame.loc[far]
-    places = _spread(named["y"].to_numpy(), 0.04 * (high - low)) if len(named) else []
+    places = _spread(named["y"].to_numpy(), 0.04 * height) if len(named) else []
     for row, y in zip(named.itertuples(), places, strict=True):
-        ax.annotate(row.label, (row.x, row.y), xytext=(row.x + 0.012 * np.ptp(ax.get_xlim()), y), va="center", size=7, annotation_clip=False)
+        ax.annotate(row.label, (row.x, row.y), xytext=(row.x + 0.012 * width, y), va="center", size=7, annotation_clip=False)
     ax.axhline(0, color=MUTED, linewidth=0.7, zorder=0)
     ax.axvline(0, color=MUTED, linewidth=0.7, zorder=0)
     ax.set(xlabel=x_unit, ylabel=y_unit)

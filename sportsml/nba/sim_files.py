@@ -407,7 +407,8 @@ def minutes_frame(
     "Returns the minutes of box scores in the columns of the public file."
     seconds = box["seconds"].round().astype("int64")
     clock = (seconds // 60).astype(str) + ":" + (seconds % 60).astype(str).str.zfill(2)
-    return pl.DataFrame({"GAME_ID": box["game_id"].astype(str).tolist(), "PLAYER_ID": box["player_id"].astype(str).tolist(), "MIN": clock.tolist()})
+    ids = {name: box[column].astype(str).tolist() for name, column in (("GAME_ID", "game_id"), ("PLAYER_ID", "player_id"))}
+    return pl.DataFrame({**ids, "MIN": clock.tolist()})
 
 # %% ../../nbs/nba/16_sim_files.ipynb #0c7d23fa
 def _parquet(frame: pl.DataFrame) -> bytes:
