@@ -201,7 +201,7 @@ def _split_plain(files: Iterable[tuple[Path, bytes]], required: Sequence[str]) -
         body = body if body.endswith(b"\n") else body + b"\n"
         names = head.decode("utf-8", "replace").split(",")
         found = [n.strip() for n in names]
-        usable = all(found.count(c) == 1 for c in required) and b'"' not in head
+        usable = set(required) <= set(found) and len(set(found)) == len(found) and b'"' not in head
         lines = _plain_lines(body, len(names)) if usable else 0
         if lines:
             plain.setdefault(tuple(found), []).append((file, lines, body))

@@ -425,3 +425,11 @@ def test_every_named_reader_exists():
         assert callable(sources.pkgutil.resolve_name(reader))
     with pytest.raises(SportsmlError, match="no reader yet; there is one for nba_game_results"):
         read_source("mlb_lahman", "x.csv")
+
+
+def test_a_doubled_column_takes_the_careful_way(tmp_path):
+    for name, head in {"a.csv": "id,score", "b.csv": "id,score,note,note"}.items():
+        width = head.count(",") + 1
+        (tmp_path / name).write_text(f"{head}\n" + ",".join(map(str, range(width))) + "\n")
+    rows, rejects = sources.read_csv_files(sorted(tmp_path.glob("*.csv")), ["id", "score"], ["note"], "games", progress=False)
+    assert rows["_file"].to_list() == ["a.csv", "b.csv"] and rows["note"].to_list() == [None, "2"] and rejects.empty
