@@ -647,3 +647,9 @@ def test_real_games_mirror_and_lose_substitutions():
     test_home_and_away_mirror((games, plays))
     test_the_order_of_games_does_not_matter((games, plays))
     assert refused_share(*lost_substitutions(games, plays, 60)) > 0.8
+
+
+def test_minutes_of_another_game_change_no_guess():
+    minutes = pd.DataFrame({"game_id": "0021500009", "player_id": [4, 6], "seconds": [0.0, 2880.0]})
+    _, guess = hand(*THIRD, minutes=minutes)
+    assert five(guess, 2) == [1, 2, 3, 4, 7]

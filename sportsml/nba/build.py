@@ -75,6 +75,16 @@ def _rapm(possessions: pd.DataFrame, stints: pd.DataFrame, games: pd.DataFrame) 
     return pd.concat(parts, ignore_index=True) if parts else empty("player_rapm")
 
 # %% ../../nbs/nba/09_build.ipynb #41f26b68
+def _spacing(games: pd.DataFrame, plays: pd.DataFrame, lineups: Lineups, shots: pd.DataFrame) -> pd.DataFrame:
+    "Measures the spacing of each season's fives, by places of shots in the seasons that have them."
+    parts = []
+    for _, part in games.groupby("season"):
+        mine = shots[shots["game_id"].isin(part["game_id"])]
+        tables = (f[f["game_id"].isin(part["game_id"])] for f in (plays, lineups.stints, lineups.possessions))
+        parts.append(lineup_spacing(part, *tables, mine if len(mine) else None))
+    return pd.concat(parts, ignore_index=True)
+
+
 def _play_tables(files: dict[str, list[Path]], results: pd.DataFrame, progress: bool | None) -> dict[str, Loaded]:
     "Makes all tables that come from play-by-play; none where there is none."
     if not files["pbp"]:
@@ -87,7 +97,7 @@ def _play_tables(files: dict[str, list[Path]], results: pd.DataFrame, progress: 
     shots = read_shots(files["shots"], progress) if files["shots"] else Loaded(empty("shots"), empty("rejects"), ())
     players, teams = player_game_stats(games, mine, lineups), team_game_stats(games, mine, lineups)
     here = shots.rows[shots.rows["game_id"].isin(games["game_id"])]
-    spacing = lineup_spacing(games, mine, lineups.stints, lineups.possessions, here if len(here) else None)
+    spacing = _spacing(games, mine, lineups, here)
     made = {"stints": lineups.stints, "possessions": lineups.possessions, "player_game_stats": players, "team_game_stats": teams,
             "season_stats": season_stats(players, teams), "lineup_spacing": spacing,
             "player_rapm": _rapm(lineups.possessions, lineups.stints, games)}

@@ -463,7 +463,7 @@ def _unexplained(minutes: pd.DataFrame, stints: pd.DataFrame) -> pd.DataFrame:  
     "Returns what the box score has more than the stints."
     tens = stints.assign(found=stints["start_seconds"] - stints["end_seconds"]).melt(
         ["game_id", "found"], [f"{side}_{i}" for side in ("home", "away") for i in range(1, 6)], value_name="player_id")
-    found = tens.groupby(["game_id", "player_id"])["found"].sum().reset_index()
+    found = tens[tens["game_id"].isin(minutes["game_id"])].groupby(["game_id", "player_id"])["found"].sum().reset_index()
     both = minutes.merge(found, on=["game_id", "player_id"], how="outer").fillna({"seconds": 0.0, "found": 0.0})
     return both.assign(seconds=both["seconds"] - both["found"])[["game_id", "player_id", "seconds"]]
 
@@ -573,8 +573,10 @@ def read_overrides(
 def read_minutes(
     path: Path | str,  # a CSV file with GAME_ID, PLAYER_ID and MIN ('34:12', '34.000000:12' or minutes as a number)
 ) -> pd.DataFrame:  # game_id, player_id, seconds
-    "Reads the minutes of box scores; players who did not play are left out."
-    rows, _ = read_raw_csv(path, ["GAME_ID", "PLAYER_ID", "MIN"], "minutes")
+    "Reads the minutes of box scores without players who did not play; raises `SportsmlError` naming the line of a bad row."
+    rows, rejects = read_raw_csv(path, ["GAME_ID", "PLAYER_ID", "MIN"], "minutes")
+    if len(rejects):
+        raise SportsmlError(f"{path}:{rejects['line'].iloc[0]}: {rejects['reason'].iloc[0]}")
     rows = rows[rows["MIN"].str.strip() != ""]
     parts = rows["MIN"].str.extract(r"^\s*([0-9]+(?:\.[0-9]+)?)(?::([0-5]?[0-9]))?\s*$").astype("float64")
     if (bad := parts[0].isna()).any():
@@ -587,7 +589,7 @@ def date_games(
     games: pd.DataFrame,  # table `games`
 ) -> pd.DataFrame:  # `play_games` with `date` and `results_id` where a game of `games` matches
     "Joins games with play-by-play to the results."
-    key = ["season", "home_id", "away_id", "home_points", "away_points"]
+    key = ["season", "season_type", "home_id", "away_id", "home_points", "away_points"]
     results = games.rename(columns={"game_id": "found_id", "date": "found"})[[*key, "found_id", "found"]]
     pairs = play_games.reset_index()[["index", "game_id", *key]].merge(results, on=key)
     clear = pairs[~pairs.duplicated("index", keep=False)]
