@@ -48,6 +48,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--games", type=int, help="use the first N games only")
     parser.add_argument("--repeats", type=int, default=3, help="runs, of which the best counts (3)")
     parser.add_argument("--reference", type=Path, help="Python of an environment with nba-on-court and pbpstats")
+    parser.add_argument("--save", type=Path, help="write the figures to this JSON file, from which README takes them")
     parser.add_argument("--list", action="store_true", help="list every event and every game that disagrees")
     found = parser.parse_args(given)
     for name in ("games", "repeats"):
@@ -169,7 +170,7 @@ def event_files(raw: Path, games: int | None) -> Iterator[tuple[list[Path], str]
 
 
 def report(files: list[Path], seconds: dict[str, float], events: pd.DataFrame, possessions: pd.DataFrame,
-           reference: dict[str, np.ndarray], show: bool) -> bool:  # whether a bar is missed
+           reference: dict[str, np.ndarray], show: bool) -> tuple[dict, bool]:  # figures by tool; whether a bar is missed
     "Prints the table and, if asked, all that disagrees."
     games, speed, done = [f.stem for f in files], len(files) / seconds["all"], events["game_id"].nunique()
     judged = len(files) >= ENOUGH
@@ -177,6 +178,7 @@ def report(files: list[Path], seconds: dict[str, float], events: pd.DataFrame, p
     print(f"{'':<23}{'games/s':>8}{'ratio':>8}{'cannot do':>14}  agreement of sportsml with it")
     print(f"{'sportsml, possessions':<23}{speed:>8,.0f}{'':>8}{len(files) - done:>6,d} ({1 - done / len(files):>5.1%})  (lineups and "
           f"possessions alone, from plays in memory: {len(files) / seconds['lineups']:,.0f} games/s){'  TOO SLOW' * missed}")
+    figures = {"sportsml": {"games": len(files), "games_per_second": speed}}
     told = json.loads(str(reference["report"])) if reference else {"seconds": {}, "failed": {}}
     for tool, spent in told["seconds"].items():
         failed, rate = told["failed"][tool], len(spent) / sum(spent.values()) if spent else np.nan
@@ -186,10 +188,11 @@ def report(files: list[Path], seconds: dict[str, float], events: pd.DataFrame, p
         print(f"{tool:<23}{rate:>8,.1f}{speed / rate:>7,.1f}x{len(failed):>6,d} ({len(failed) / len(files):>5.1%})  {words}"
               + "".join(f"  {bar}" for bar, hit in bars.items() if hit), flush=True)
         missed |= any(bars.values())
+        figures[tool] = {"games_per_second": rate, "ratio": speed / rate, "cannot_do": len(failed), "agreement": share, "of": words}
         if show:
             print("".join(f"    cannot do {games[int(game)]}: {error}\n" for game, error in failed.items()), end="")
             print(differs.to_string(index=False) if len(differs) else "    nothing disagrees")
-    return missed
+    return figures, missed
 
 
 def main(given: list[str] | None = None) -> int:  # exit status
@@ -203,7 +206,10 @@ def main(given: list[str] | None = None) -> int:  # exit status
         except NoReference as e:
             print(f"nba-on-court and pbpstats are skipped: {e}")
             reference = {}
-        return int(report(files, *run_ours(files, options.repeats), reference, options.list))
+        figures, missed = report(files, *run_ours(files, options.repeats), reference, options.list)
+        if options.save:
+            options.save.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+        return int(missed)
 
 
 if __name__ == "__main__":

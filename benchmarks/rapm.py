@@ -7,8 +7,6 @@ The comparison is what one would write first: `GridSearchCV` of `Ridge` with `Gr
 one thread. The bar covers everything from the rows to the table with standard errors, which scikit-learn does not give.
 """
 import sys
-import time
-from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -19,6 +17,7 @@ from sklearn.linear_model import Ridge
 from sklearn.metrics import make_scorer, mean_squared_error
 from sklearn.model_selection import GridSearchCV, GroupKFold
 from threadpoolctl import threadpool_limits
+from timing import best_of
 
 from sportsml.nba.rapm import RapmConfig, StintRows, _design, fit_rapm
 
@@ -54,16 +53,6 @@ def sklearn_rapm(rows: StintRows) -> GridSearchCV:
     search = GridSearchCV(Ridge().set_fit_request(sample_weight=True), {"alpha": CONFIG.penalties}, scoring=weighted,
                           cv=GroupKFold(CONFIG.folds))
     return search.fit(free, rows.frame["points"], sample_weight=rows.frame["possessions"], groups=game)
-
-
-def best_of(call: Callable, runs: int) -> tuple[float, object]:  # seconds, result
-    "Returns the shortest time of several runs and what the last one returned."
-    seconds = []
-    for _ in range(runs):
-        begin = time.perf_counter()
-        result = call()
-        seconds.append(time.perf_counter() - begin)
-    return min(seconds), result
 
 
 def main() -> int:  # exit status

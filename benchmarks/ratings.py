@@ -8,13 +8,13 @@ lets numba compile. Exits with 1 when a bar of the project is missed (Elo 0.05 s
 path and the loop disagree.
 """
 import sys
-import time
 from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
+from timing import best_of
 
 from sportsml.ratings.elo import EloConfig, elo_ratings
 from sportsml.ratings.massey import massey_ratings
@@ -104,16 +104,6 @@ def loop_pythagorean(games: pd.DataFrame) -> np.ndarray:  # (T,) final
                 rating[team] = (count * expected + config.prior_games * prior[team]) / (count + config.prior_games)
         prior = {team: 0.5 + config.carry * (value - 0.5) for team, value in rating.items()}
     return np.array([rating[team] for team in range(TEAMS)])
-
-
-def best_of(call: Callable, runs: int) -> tuple[float, object]:  # seconds, result
-    "Returns the shortest time of several runs and what the last one returned."
-    seconds = []
-    for _ in range(runs):
-        begin = time.perf_counter()
-        result = call()
-        seconds.append(time.perf_counter() - begin)
-    return min(seconds), result
 
 
 CASES = {

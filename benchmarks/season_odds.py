@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from sportsml.core import rng
-from sportsml.nba.franchises import teams_table
-from sportsml.nba.odds import HOSTS, NOISE, OddsConfig, SeasonOdds, SeasonRecords, season_records, simulate_season_odds
+from sportsml.nba.franchises import BRACKET, series_hosts, teams_table
+from sportsml.nba.odds import NOISE, OddsConfig, SeasonOdds, SeasonRecords, season_records, simulate_season_odds
 from sportsml.nba.sim import LeagueConfig, simulate_league
 
 SEASON = 2021
@@ -72,16 +72,16 @@ def plain_season(records: SeasonRecords, pairs, rating, error, config: OddsConfi
                     field[a], field[b] = field[b], field[a]
         for i, team in enumerate(field[:8]):
             seed[team], reached[team] = i + 1, 1
-        left, games = [field[i] for i in (0, 7, 3, 4, 1, 6, 2, 5)], z[6 + 49 * number:]
+        left, games = [field[i] for i in BRACKET], z[6 + 49 * number:]
         while len(left) > 1:
             meetings = [sorted(left[i:i + 2], key=seed.__getitem__) for i in range(0, len(left), 2)]
-            left = [m[0] if better(*m, HOSTS, games[7 * i:]) else m[1] for i, m in enumerate(meetings)]
+            left = [m[0] if better(*m, series_hosts(records.season), games[7 * i:]) else m[1] for i, m in enumerate(meetings)]
             games = games[7 * len(meetings):]
             for team in left:
                 reached[team] += 1
         finalists += left
     home, away = ordered(finalists, *rest, set())
-    reached[home if better(home, away, HOSTS, z[104:]) else away] += 1
+    reached[home if better(home, away, series_hosts(records.season, final=True), z[104:]) else away] += 1
     return wins, place, seed, reached
 
 

@@ -74,6 +74,7 @@ def test_the_table_shows_games_that_a_tool_cannot_do(bench, capsys):
     found = {"report": json.dumps({"seconds": {tool: {"0": 0.5}}, "failed": {tool: {"1": "ConnectionError: it asks stats.nba.com"}}}),
              tool: np.array([[0, 0, *range(10)]])}
     files = [Path("0021500001.csv"), Path("0021500002.csv")]
-    assert not bench.report(files, {"all": 0.1, "lineups": 0.01}, ours, pd.DataFrame(), found, True)
+    figures, missed = bench.report(files, {"all": 0.1, "lineups": 0.01}, ours, pd.DataFrame(), found, True)
+    assert not missed and figures["sportsml"]["games_per_second"] == len(files) / 0.1
     text = capsys.readouterr().out
     assert "10.0x" in text and "1 (50.0%)" in text and "cannot do 0021500002: ConnectionError" in text

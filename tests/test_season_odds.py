@@ -11,10 +11,8 @@ import pandas as pd
 import pytest
 
 from sportsml.core import SportsmlError
-from sportsml.nba.franchises import teams_table
+from sportsml.nba.franchises import series_hosts, teams_table
 from sportsml.nba.odds import (
-    HOSTS,
-    HOSTS_FINALS_TO_2013,
     ROUNDS,
     OddsConfig,
     SeasonRecords,
@@ -131,7 +129,7 @@ def exact(p_home, p_away, hosts):
     return done
 
 
-@pytest.mark.parametrize("hosts", [HOSTS, HOSTS_FINALS_TO_2013])
+@pytest.mark.parametrize("hosts", [series_hosts(2016), series_hosts(2013, final=True)])
 def test_series_match_the_exact_formula(hosts):
     from scipy.stats import norm
     noise = np.random.default_rng(5).standard_normal((40_000, 7))
@@ -146,8 +144,8 @@ def test_series_match_the_exact_formula(hosts):
 
 def test_who_hosts_which_game():
     """Hosts always win, so a series that one team leads 3-2 is decided by who hosts game 6, after one lost home game."""
-    assert HOSTS.tolist() == [1, 1, -1, -1, 1, -1, 1] and HOSTS_FINALS_TO_2013.tolist() == [1, 1, -1, -1, -1, 1, 1]
-    for hosts, sixth_at_home in ((HOSTS, False), (HOSTS_FINALS_TO_2013, True)):
+    for hosts, sixth_at_home in ((series_hosts(2014, final=True), False), (series_hosts(2013, final=True), True)):
+        assert hosts[[0, 1]].tolist() == [1, 1] and hosts.sum() == 1
         noise = np.zeros(7)
         noise[4], noise[6] = 1.0 if hosts[4] == -1 else 0.0, -9.0  # the first wins game 5 in any case and loses game 7
         assert _first_wins(0.0, 0.5, 1.0, hosts, noise) == sixth_at_home
@@ -158,7 +156,7 @@ def test_the_bracket_is_fixed():
     rating, reached = np.full(18, -50.0), np.ones(18, np.int8)
     rating[[17, 14, 16, 12]] = [30, 20, 10, 5]
     court = -np.arange(18.0)
-    assert _conference_winner(order.copy(), court, rating, 0.0, 1e-6, HOSTS, np.zeros(49), reached) == 17
+    assert _conference_winner(order.copy(), court, rating, 0.0, 1e-6, series_hosts(2016), np.zeros(49), reached) == 17
     assert reached[[17, 14, 16, 12]].tolist() == [4, 2, 3, 2] and reached[[10, 13, 11, 15]].tolist() == [1, 1, 1, 1]
 
 

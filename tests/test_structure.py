@@ -55,9 +55,10 @@ def may_import(importer, imported) -> bool:
     """Shared notebooks look down, ratings at shared ones below the runs, nba and mlb at both; and all at lower numbers of their own."""
     a_folder, _, a = importer.name.rpartition("/")
     b_folder, _, b = imported.name.rpartition("/")
+    a, b = (re.match("[0-9]*", name)[0].ljust(3, "0") for name in (a, b))  # 021 lies between 02 and 03
     if a_folder == b_folder:
         return b < a
-    shared_for_sports = b_folder == "" and b < "14"
+    shared_for_sports = b_folder == "" and b < "140"
     return {"ratings": shared_for_sports, "nba": shared_for_sports or b_folder == "ratings",
             "mlb": shared_for_sports or b_folder == "ratings"}.get(a_folder, False)
 
@@ -75,6 +76,8 @@ def test_layer_rule_can_fail():
     assert not may_import(by_name["ratings/00_elo"], by_name["nba/02_results"])
     assert not may_import(by_name["nba/11_teams"], by_name["14_runs"])
     assert may_import(by_name["nba/13_forecasts"], by_name["ratings/02_srs"])
+    assert may_import(by_name["nba/021_playbyplay_v3"], by_name["nba/02_results"])
+    assert not may_import(by_name["nba/12_season"], by_name["nba/121_odds"])
 
 
 def readme_from_index(folder):

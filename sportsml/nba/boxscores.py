@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 
 from ..core import SportsmlError, did_you_mean
-from ..schema import pandas_dtype, table
+from .playbyplay import plain_ids
+from ..schema import FIVES, pandas_dtype, table
 
 # %% ../../nbs/nba/05_boxscores.ipynb #d3b2faa1
 def _is(column: pd.Series, *values: str) -> np.ndarray:  # (N,)
@@ -29,13 +30,8 @@ def _rebounds(plays: pd.DataFrame, game: np.ndarray) -> tuple[np.ndarray, np.nda
     final = plays["trip_number"].eq(plays["trip_length"]).fillna(False).to_numpy(bool)
     live = missed | thrown & final & _is(plays["kind"], "personal") & plays["points"].eq(0).to_numpy()
     known = (last >= 0) & (game == game[last])
-    team = _ids(plays["team_id"])
+    team = plain_ids(plays["team_id"])
     return known & (team == team[last]), known & live[last]
-
-
-def _ids(column: pd.Series) -> np.ndarray:  # (N,)
-    "Returns ids as plain integers, 0 where there is none."
-    return column.to_numpy("int64", na_value=0)
 
 # %% ../../nbs/nba/05_boxscores.ipynb #5acaea98
 _NOT_PERSONAL = ("technical", "defensive 3 seconds", "delay technical", "double technical")
@@ -47,7 +43,7 @@ def _credits(plays: pd.DataFrame, game: np.ndarray) -> list[tuple[str, int, np.n
     has = {i: plays[f"player{i}_id"].notna().to_numpy() for i in (1, 2, 3)}
     made, missed, thrown, rebound, lost, foul = (_is(event, e) for e in (
         "made_shot", "missed_shot", "free_throw", "rebound", "turnover", "foul"))
-    points, three = plays["points"].to_numpy("int64"), _ids(plays["shot_value"]) == 3
+    points, three = plays["points"].to_numpy("int64"), plain_ids(plays["shot_value"]) == 3
     own, live = _rebounds(plays, game)
     return [
         ("points", 1, points, False),
@@ -98,9 +94,6 @@ def _add(rows: np.ndarray, weights: np.ndarray, size: int) -> np.ndarray:  # (R,
     return np.bincount(rows[counts], weights[counts], size).astype("int64")
 
 # %% ../../nbs/nba/05_boxscores.ipynb #ee4bc79d
-_SIDES = [[f"{side}_{i}" for i in range(1, 6)] for side in ("home", "away")]
-
-
 def _stint_sums(games: pd.DataFrame, stints: pd.DataFrame, possessions: pd.DataFrame, game: np.ndarray) -> dict[str, np.ndarray]:
     "Returns what each side did in each stint, home in the first column: margin, possessions, points of possessions."  # each (S, 2)
     key = game * 2**20 + stints["stint"].to_numpy()
@@ -129,7 +122,7 @@ def _time_on_floor(games: pd.DataFrame, lineups: Any) -> tuple[np.ndarray, dict[
     stints = lineups.stints
     game = _games_of(stints["game_id"], games)
     sums = _stint_sums(games, stints, lineups.possessions, game)
-    floor = (game[:, None] << _PLAYER_BITS) | stints[_SIDES[0] + _SIDES[1]].to_numpy("int64")  # (S, 10)
+    floor = (game[:, None] << _PLAYER_BITS) | stints[FIVES["home"] + FIVES["away"]].to_numpy("int64")  # (S, 10)
     keys, place = np.unique(floor, return_inverse=True)
     place = place.reshape(floor.shape)
 
@@ -165,7 +158,7 @@ def player_game_stats(
     "Counts the box scores of everyone who was on the floor; raises `SportsmlError` where a game is missing from `games`."
     game = _games_of(plays["game_id"], games)
     keys, columns = _time_on_floor(games, lineups)
-    rows = {i: _find((game << _PLAYER_BITS) | _ids(plays[f"player{i}_id"]), keys) for i in (1, 2, 3)}
+    rows = {i: _find((game << _PLAYER_BITS) | plain_ids(plays[f"player{i}_id"]), keys) for i in (1, 2, 3)}
     for statistic, who, weights, _ in _credits(plays, game):
         columns[statistic] = columns.get(statistic, 0) + _add(rows[who], weights, len(keys))
     columns |= {"player_id": keys & (2**_PLAYER_BITS - 1), "game_score": game_score(pd.DataFrame(columns))}
@@ -196,7 +189,7 @@ def team_game_stats(
     lineups: Any,  # has `.possessions`, of these games
 ) -> pd.DataFrame:  # table `team_game_stats`; home, then away
     "Counts the box scores of both teams; raises `SportsmlError` where a game is missing from `games`."
-    game, size, team = _games_of(plays["game_id"], games), 2 * len(games), _ids(plays["team_id"])
+    game, size, team = _games_of(plays["game_id"], games), 2 * len(games), plain_ids(plays["team_id"])
     away = np.where(team == games["home_id"].to_numpy()[game], 0, np.where(team == games["away_id"].to_numpy()[game], 1, -1))
     of, ball = _games_of(lineups.possessions["game_id"], games), lineups.possessions["offense_id"].to_numpy()
     periods = np.repeat(games["periods"].to_numpy(), 2)

@@ -85,16 +85,20 @@ def _spacing(games: pd.DataFrame, plays: pd.DataFrame, lineups: Lineups, shots: 
     return pd.concat(parts, ignore_index=True)
 
 
-def _play_tables(files: dict[str, list[Path]], results: pd.DataFrame, progress: bool | None) -> dict[str, Loaded]:
-    "Makes all tables that come from play-by-play; none where there is none."
+def _read_plays(files: dict[str, list[Path]], progress: bool | None) -> tuple[PlayByPlay, Lineups, Loaded] | None:
+    "Reads the events, who was on the floor, and the shots; None where there is no play-by-play."
     if not files["pbp"]:
-        return {}
+        return None
     plays = read_playbyplay(files["pbp"], progress)
     minutes = pd.concat([read_minutes(p) for p in files["minutes"]]) if files["minutes"] else None
-    lineups = build_lineups(plays.games, plays.plays, read_overrides(), minutes)
+    shots = read_shots(files["shots"], progress) if files["shots"] else Loaded(empty("shots"), empty("rejects"), ())
+    return plays, build_lineups(plays.games, plays.plays, read_overrides(), minutes), shots
+
+
+def _play_tables(plays: PlayByPlay, lineups: Lineups, shots: Loaded, results: pd.DataFrame) -> dict[str, Loaded]:
+    "Makes all tables that come from play-by-play."
     games = date_games(plays.games[~plays.games["game_id"].isin(lineups.refused)].reset_index(drop=True), results)
     mine = plays.plays[plays.plays["game_id"].isin(games["game_id"])].reset_index(drop=True)
-    shots = read_shots(files["shots"], progress) if files["shots"] else Loaded(empty("shots"), empty("rejects"), ())
     players, teams = player_game_stats(games, mine, lineups), team_game_stats(games, mine, lineups)
     here = shots.rows[shots.rows["game_id"].isin(games["game_id"])]
     spacing = _spacing(games, mine, lineups, here)
@@ -114,9 +118,10 @@ def build_nba(
     progress: bool | None = None,  # see `show_progress`
 ) -> pd.DataFrame:  # one row a table: table, rows, rejected, seasons, files
     "Writes all NBA tables; raises `RawFileError` without results, or where there is play-by-play and not one game of it is whole."
-    summary = build_results(raw_dir, warehouse, source, progress)
     files = _files(Path(raw_dir))
-    loaded = _play_tables(files, warehouse.read("games"), progress)
+    read = _read_plays(files, progress)  # before anything is written: a file that cannot be used leaves all tables as they are
+    summary = build_results(raw_dir, warehouse, source, progress)
+    loaded = _play_tables(*read, warehouse.read("games")) if read else {}
     loaded["injuries"] = read_injuries(files["injuries"])
     rows = []
     for name in track(_TABLES, "writing play-by-play tables", progress=progress):

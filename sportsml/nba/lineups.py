@@ -14,15 +14,14 @@ import pandas as pd
 from numba import njit
 
 from ..core import SportsmlError, project_paths
-from .playbyplay import EVENTS
+from .playbyplay import EVENTS, plain_ids
+from ..schema import FIVES
 from ..sources import read_raw_csv
 
 # %% ../../nbs/nba/04_lineups.ipynb #9bef67ac
-_CODE = {name: i for i, name in enumerate(EVENTS)}
 _MADE, _MISSED, _THROW, _REBOUND, _TURNOVER, _FOUL, _VIOLATION, _SUB = range(8)
-_JUMP, _END = _CODE["jump_ball"], _CODE["period_end"]
+_JUMP = EVENTS.index("jump_ball")
 _OFF_FLOOR = ("technical", "double technical", "delay technical", "defensive 3 seconds", "punching")  # may strike who sits on the bench
-_SAME, _OTHER = 0, 1  # whether the second and third person of an event are on the side of the first
 
 
 def _codes(column: pd.Series, words: tuple[str, ...]) -> np.ndarray:
@@ -31,11 +30,6 @@ def _codes(column: pd.Series, words: tuple[str, ...]) -> np.ndarray:
         lookup = np.array([*(words.index(w) if w in words else -1 for w in column.cat.categories), -1])
         return lookup[column.cat.codes.to_numpy()]
     return pd.Categorical(column, categories=words).codes.astype(np.int64)
-
-
-def _ids(column: pd.Series) -> np.ndarray:
-    "Returns ids as integers, 0 where there is none."
-    return column.fillna(0).to_numpy("int64") if column.hasnans else column.to_numpy("int64")
 
 
 @dataclass(frozen=True)
@@ -59,15 +53,15 @@ def _as_events(games: pd.DataFrame, plays: pd.DataFrame) -> _Events:
         raise SportsmlError("plays and games do not match; give the plays of just these games, in the same order")
     code, kind = _codes(plays["event"], EVENTS), plays["kind"].astype("category")
     bounds = np.searchsorted(order, np.arange(len(games) + 1))
-    team, home = _ids(plays["team_id"]), games["home_id"].to_numpy()[order]
+    team, home = plain_ids(plays["team_id"]), games["home_id"].to_numpy()[order]
     side = np.where(team == 0, -1, np.where(team == home, 0, 1))
     technical, off_floor, kept = (np.isin(kind.cat.codes, [kind.cat.categories.get_loc(k) for k in words if k in kind.cat.categories])
                                   for words in (("technical",), _OFF_FLOOR, ("flagrant", "clear path")))
     acts = np.isin(code, [_MADE, _MISSED, _THROW, _REBOUND, _TURNOVER, _VIOLATION, _JUMP]) | (code == _FOUL) & ~off_floor
     acts &= (side >= 0) & ~((code == _THROW) & technical)
-    last = _ids(plays["trip_number"]) == _ids(plays["trip_length"])
+    last = plain_ids(plays["trip_number"]) == plain_ids(plays["trip_length"])
     free = np.where(code != _THROW, 0, np.where(technical, 4, np.where(kept, 3, np.where(last, 1, 2))))
-    people = np.column_stack([_ids(plays[f"player{i}_id"]) for i in (1, 2, 3)])
+    people = np.column_stack([plain_ids(plays[f"player{i}_id"]) for i in (1, 2, 3)])
     return _Events(bounds, code, side, plays["period"].to_numpy(), plays["seconds_left"].to_numpy(), people, acts, free,
                    plays["points"].to_numpy("int64"))
 
@@ -388,7 +382,7 @@ class Lineups:
                 f"({self.issues.loc[found, 'guesses'].sum()} of them guesses), {len(self.refused)} games refused")
 
 # %% ../../nbs/nba/04_lineups.ipynb #e084a341
-def _issues(games: pd.DataFrame, plays: pd.DataFrame, events: _Events, trouble: np.ndarray) -> pd.DataFrame:
+def _issues(games: pd.DataFrame, events: _Events, trouble: np.ndarray) -> pd.DataFrame:
     "Describes what the walk met."
     row, side, unseen, guesses = trouble.T
     game = np.searchsorted(events.bounds, row, side="right") - 1
@@ -409,7 +403,7 @@ def _away_throws(plays: pd.DataFrame, events: _Events) -> np.ndarray:  # (N,) bo
     away_kinds = plays["kind"].isin(["away from play", "inbound"]).to_numpy() & (events.code == _FOUL)
     rows = np.arange(len(plays))
     foul = np.maximum.accumulate(np.where(events.code == _FOUL, rows, -1))
-    single = (events.code == _THROW) & (_ids(plays["trip_length"]) == 1)
+    single = (events.code == _THROW) & (plain_ids(plays["trip_length"]) == 1)
     made = np.maximum.accumulate(np.where(events.code == _MADE, rows, -1))
     basket = (made >= 0) & (events.side[made] == events.side) & (events.seconds[made] == events.seconds) & (
         events.period[made] == events.period) & (rows - made < 20)  # rows of the same second, not of another game
@@ -462,7 +456,7 @@ def _known(games: pd.DataFrame, frame: pd.DataFrame | None, columns: list[str]) 
 def _unexplained(minutes: pd.DataFrame, stints: pd.DataFrame) -> pd.DataFrame:  # game_id, player_id, seconds
     "Returns what the box score has more than the stints."
     tens = stints.assign(found=stints["start_seconds"] - stints["end_seconds"]).melt(
-        ["game_id", "found"], [f"{side}_{i}" for side in ("home", "away") for i in range(1, 6)], value_name="player_id")
+        ["game_id", "found"], FIVES["home"] + FIVES["away"], value_name="player_id")
     found = tens[tens["game_id"].isin(minutes["game_id"])].groupby(["game_id", "player_id"])["found"].sum().reset_index()
     both = minutes.merge(found, on=["game_id", "player_id"], how="outer").fillna({"seconds": 0.0, "found": 0.0})
     return both.assign(seconds=both["seconds"] - both["found"])[["game_id", "player_id", "seconds"]]
@@ -477,7 +471,7 @@ def _build(games: pd.DataFrame, plays: pd.DataFrame, overrides: pd.DataFrame | N
     fives, trouble = np.zeros((rows, 2, 5), np.int64), np.zeros((3 * rows, 4), np.int64)
     count, troubles = _walk(events.bounds, events.code, events.side, events.period, events.seconds, events.people, events.acts, forced,
                             priority, slots, stint, fives, trouble)
-    issues = _issues(games, plays, events, trouble[:troubles])
+    issues = _issues(games, events, trouble[:troubles])
     bad = issues.loc[issues["problem"] != "", "game_id"].unique()
     if len(bad):
         kept = ~games["game_id"].isin(bad)
@@ -510,7 +504,7 @@ def on_floor(
     stints: pd.DataFrame,  # table `stints`; plays of games without stints get zeros
 ) -> np.ndarray:  # (N, 10) player ids: home five, visiting five, each sorted
     "Returns the ten players on the floor at every event."
-    tens = stints[[f"{side}_{i}" for side in ("home", "away") for i in range(1, 6)]].to_numpy("int64")
+    tens = stints[FIVES["home"] + FIVES["away"]].to_numpy("int64")
     length = (stints["last_order"] - stints["first_order"] + 1).to_numpy()
     known = plays["game_id"].isin(stints["game_id"].unique()).to_numpy()
     if known.sum() != length.sum():

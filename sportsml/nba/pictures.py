@@ -14,6 +14,7 @@ from matplotlib.patches import Arc, Circle, Rectangle
 
 from ..core import SportsmlError
 from ..plots import MUTED, PALETTE
+from ..schema import FIVES
 
 # %% ../../nbs/nba/17_pictures.ipynb #5dbf06e9
 _OVER = {"won": PALETTE[0], "lost": PALETTE[1], "even": "#B8B8B8"}
@@ -25,8 +26,7 @@ def _bars(stints: pd.DataFrame, side: str) -> pd.DataFrame:  # player_id, start,
     other = "away" if side == "home" else "home"
     frame = stints.assign(start=begin / 60, length=(stints["start_seconds"] - stints["end_seconds"]) / 60,
                           margin=stints[f"{side}_points"] - stints[f"{other}_points"])
-    columns = [f"{side}_{i}" for i in range(1, 6)]
-    return frame.melt(["start", "length", "margin"], columns, value_name="player_id").query("length > 0")
+    return frame.melt(["start", "length", "margin"], FIVES[side], value_name="player_id").query("length > 0")
 
 
 def stint_plot(

@@ -17,7 +17,7 @@ from scipy.sparse import csr_array
 from threadpoolctl import threadpool_limits
 
 from ..core import SportsmlError, as_day
-from ..schema import pandas_dtype, table
+from ..schema import FIVES, pandas_dtype, table
 
 # %% ../../nbs/nba/06_rapm.ipynb #946ba75a
 class RapmError(SportsmlError):
@@ -42,7 +42,6 @@ class StintRows:
         return StintRows(self.frame[keep].reset_index(drop=True), self.offense[keep], self.defense[keep])
 
 # %% ../../nbs/nba/06_rapm.ipynb #4b6bd27a
-_FIVES = {side: [f"{side}_{i}" for i in range(1, 6)] for side in ("home", "away")}
 _ROW = ["game_id", "season", "date", "stint", "offense_id", "defense_id", "home", "possessions", "points"]
 
 
@@ -60,7 +59,7 @@ def _joined(possessions: pd.DataFrame, stints: pd.DataFrame, games: pd.DataFrame
         raise RapmError(f"none of {len(possessions)} possessions belongs to one of the {len(games)} games; pass tables of the same build")
     sums = counted.groupby(["game_id", "stint", "offense_id", "defense_id"])["points"].agg(["size", "sum"]).reset_index()
     rows = sums.merge(games, on="game_id", validate="many_to_one")
-    players = _plain_ids(stints, ["game_id", "stint", *_FIVES["home"], *_FIVES["away"]])
+    players = _plain_ids(stints, ["game_id", "stint", *FIVES["home"], *FIVES["away"]])
     rows = rows.merge(players, on=["game_id", "stint"], how="left", validate="many_to_one")
     sides = [np.sort(rows[pair].to_numpy(), axis=1) for pair in (["offense_id", "defense_id"], ["home_id", "away_id"])]
     lost = rows["home_1"].isna() | (sides[0] != sides[1]).any(axis=1)
@@ -79,7 +78,7 @@ def stint_rows(
     "Builds the offensive stints of the games; raises `RapmError` where the three tables do not fit together."
     rows = _joined(possessions, stints, games)
     home = rows["offense_id"].eq(rows["home_id"]).to_numpy()
-    fives = {side: rows[columns].to_numpy("int64") for side, columns in _FIVES.items()}  # (N, 5)
+    fives = {side: rows[columns].to_numpy("int64") for side, columns in FIVES.items()}  # (N, 5)
     rows = rows.assign(home=home, possessions=rows["size"].astype(float), points=100 * rows["sum"] / rows["size"])
     return StintRows(rows[_ROW], np.where(home[:, None], fives["home"], fives["away"]),
                      np.where(home[:, None], fives["away"], fives["home"]))

@@ -20,7 +20,7 @@ from numba import njit
 from scipy.special import ndtr, ndtri
 
 from ..core import SportsmlError, atomic_write, read_json, rng, sha256_file, track, write_json
-from .franchises import teams_table
+from .franchises import BRACKET, series_hosts, teams_table
 
 # %% ../../nbs/nba/01_sim.ipynb #a2e7e825
 _FIRST_SEASON = 2005  # since 2004-05 the league has six divisions of five, which the 82-game formula needs
@@ -321,11 +321,6 @@ def _records(
     return frame.astype({"finish": "int64"}), beat
 
 # %% ../../nbs/nba/01_sim.ipynb #596844d2
-_HOSTS = np.array([1, 1, -1, -1, 1, -1, 1])  # 2-2-1-1-1, seen from the team with home court
-_HOSTS_FINALS_TO_2013 = np.array([1, 1, -1, -1, -1, 1, 1])  # 2-3-2
-_BRACKET = (0, 7, 3, 4, 2, 5, 1, 6)  # seeds from 0, so that neighbours meet and winners are neighbours again
-
-
 def _series(
     margins: np.ndarray,  # (7,) of the team with home court, should all games be played
 ) -> tuple[int, int, float]:  # wins of the team with home court, of the other, mean margin of the first
@@ -346,15 +341,14 @@ def _playoffs(
     rows, finalists = [], []
 
     def play(number: int, home: int, away: int) -> int:
-        hosts = _HOSTS_FINALS_TO_2013 if number == 4 and season <= 2013 else _HOSTS
-        won, lost, mean = _series(play_series(number, home, away, hosts))
+        won, lost, mean = _series(play_series(number, home, away, series_hosts(season, final=number == 4)))
         winner = home if won == 4 else away
         rows.append((season, number, ids[home], ids[away], ids[winner], won, lost, mean))
         return winner
 
     for side in ("E", "W"):
         seeds = _order(np.flatnonzero(conference == side), beat, margin)[:8]
-        left = [seeds[i] for i in _BRACKET]
+        left = [seeds[i] for i in BRACKET]
         for number in (1, 2, 3):
             seed_pairs = [sorted(pair, key=seeds.tolist().index) for pair in zip(left[::2], left[1::2], strict=True)]
             left = [play(number, *pair) for pair in seed_pairs]

@@ -21,6 +21,7 @@ from ..core import track
 from .franchises import teams_table
 from .sim import is_sealed, league_files, league_head, write_sealed
 from .sim_games import PlayLeague, PlayLeagueConfig, PlaySeason, simulate_play_league
+from ..schema import FIVES
 
 # %% ../../nbs/nba/16_sim_files.ipynb #47c5c504
 MADE, MISSED, FREE_THROW, REBOUND, TURNOVER, FOUL, VIOLATION, SUBSTITUTION, TIMEOUT, JUMP_BALL, EJECTION, START, END = range(1, 14)
@@ -62,7 +63,6 @@ _TEAM_FOULS = {18: "Delay", 30: "Too Many Players Tech Foul"}
 _THREE_SECONDS = 17  # the team's foul, named after a player
 _NOT_PERSONAL = (11, 12, 13, 16, _THREE_SECONDS, 18, 19, 30)  # technical fouls
 _NOT_BONUS = (4, 10, *_NOT_PERSONAL)
-_SILENT_FOULS = (10, 16)  # double fouls have no words in these files
 
 # %% ../../nbs/nba/16_sim_files.ipynb #3ea6290c
 def short_names(
@@ -396,9 +396,8 @@ def lineups_frame(
 ) -> pl.DataFrame:  # (N, 12) game_id, order, home_1..5, away_1..5: player ids, each five sorted
     "Returns who is on the floor at every event."
     ids = np.sort(players["player_id"].to_numpy()[floor].reshape(-1, 2, 5), axis=2).reshape(-1, 10)
-    names = [f"{side}_{i}" for side in ("home", "away") for i in range(1, 6)]
     return pl.DataFrame({"game_id": _gather(games["game_id"], np.asarray(events["game"])), "order": np.asarray(events["order"]),
-                         **dict(zip(names, ids.T, strict=True))})
+                         **dict(zip(FIVES["home"] + FIVES["away"], ids.T, strict=True))})
 
 # %% ../../nbs/nba/16_sim_files.ipynb #0f5f0983
 def minutes_frame(
