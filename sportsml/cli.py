@@ -56,6 +56,7 @@ def run(
     smoke: Annotated[bool, typer.Option("--smoke", help="Very little data: a quick look.")] = False,
     set_: Annotated[list[str] | None, typer.Option("--set", help="key=value, e.g. parameters.elo.k=25; repeatable.")] = None,
     restart: Annotated[bool, typer.Option("--restart", help="Run everything again instead of resuming.")] = False,
+    workers: Annotated[int | None, typer.Option(min=1, help="Analyses at the same time; left out: one a core, at most four.")] = None,
     quiet: Quiet = False,
 ) -> None:
     """Run an experiment into outputs3/run_NNN.
@@ -63,7 +64,7 @@ def run(
     Examples: [bold]sportsml run[/]   [bold]sportsml run 024 -s real[/]   [bold]sportsml run --set parameters.elo.k=25[/]
     """
     request = runs.RunRequest(run_id, experiment, source, smoke, " ".join(set_ or []), restart)
-    done = runs.run_experiment(request, progress=False if quiet else None)
+    done = runs.run_experiment(request, progress=False if quiet else None, workers=workers)
     show_frame(runs.headline(done.path), f"run {done.run_id}: {done.config.title} ({source} data)")
     console.print(f"run folder: {done.path}", soft_wrap=True, markup=False)
 

@@ -29,6 +29,8 @@ class ExperimentConfig(BaseModel):
     experiment: str = Field(description="name; the file's stem and the folder of its analyses")
     title: str = Field(description="one line for the index")
     analyses: tuple[str, ...] = Field(description="templates in nbs/analyses/EXPERIMENT, in order")
+    needs: dict[str, tuple[str, ...]] | None = Field(None, description="analyses that must be finished before one starts; the others run "
+                                                     "at the same time; without it each waits for the one before")
     sources: tuple[str, ...] = Field(description="names in the catalogue of sources whose raw files it reads")
     builder: str = Field(description="'module:function' that turns raw files into warehouse tables")
     simulator: str = Field(description="'module:function' that brings a simulated league's raw files into a folder")

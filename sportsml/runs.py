@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['SOURCES', 'PACKAGES', 'METRIC_COLUMNS', 'RunError', 'RunFailed', 'normalise_run_id', 'RunRequest', 'request_from',
            'reserve_run', 'lock_run', 'code_hash', 'compute_device', 'environment', 'RunData', 'simulated_raw',
-           'prepare_data', 'RunFolder', 'save_metrics', 'load_metrics', 'save_predictions', 'open_run',
-           'export_markdown', 'execute_analysis', 'run_experiment', 'list_runs', 'find_run', 'headline', 'write_index',
-           'compare_runs']
+           'prepare_data', 'RunFolder', 'save_metrics', 'load_metrics', 'load_predictions', 'save_predictions',
+           'open_run', 'export_markdown', 'execute_analysis', 'run_experiment', 'list_runs', 'find_run', 'headline',
+           'write_index', 'compare_runs']
 
 # %% ../nbs/14_runs.ipynb #84ba6dd0
 import hashlib
@@ -17,7 +17,8 @@ import platform
 import re
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timezone
@@ -33,7 +34,7 @@ from filelock import FileLock, Timeout
 from .config import ExperimentConfig, load_experiment
 from .core import (SportsmlError, atomic_write, did_you_mean, project_paths, project_root, read_json, sha256_file, track,
                            write_json)
-from .schema import check_rows
+from .schema import check_rows, empty
 from .sources import source as source_entry
 from .warehouse import Warehouse, condense_files
 
@@ -241,6 +242,11 @@ class RunFolder:
         return Warehouse(self.data.warehouse, read_only=True)
 
 # %% ../nbs/14_runs.ipynb #2e8a76cb
+def _results_lock(folder: Path) -> FileLock:
+    "Returns the lock under which analyses that run at the same time add to the run's files."
+    return FileLock(folder / "results.lock")
+
+
 def save_metrics(
     run: RunFolder,
     analysis: str,  # e.g. "02"; its earlier records are replaced
@@ -253,8 +259,9 @@ def save_metrics(
     frame = frame.assign(analysis=analysis).reindex(columns=METRIC_COLUMNS)
     frame["headline"] = frame["headline"].eq(True)
     path = run.path / "metrics.json"
-    kept = [m for m in (read_json(path) if path.exists() else []) if m["analysis"] != analysis]
-    write_json(path, sorted(kept + frame.to_dict("records"), key=lambda m: m["analysis"]))
+    with _results_lock(run.path):
+        kept = [m for m in (read_json(path) if path.exists() else []) if m["analysis"] != analysis]
+        write_json(path, sorted(kept + frame.to_dict("records"), key=lambda m: m["analysis"]))
     return frame
 
 
@@ -264,6 +271,19 @@ def load_metrics(folder: Path) -> pd.DataFrame:
     return pd.DataFrame(read_json(path) if path.exists() else [], columns=list(METRIC_COLUMNS))
 
 # %% ../nbs/14_runs.ipynb #07cb21e0
+def load_predictions(
+    folder: Path,  # a run folder
+    models: Sequence[str] = (),  # models that must be there; their rows alone are returned; none: every row
+) -> pd.DataFrame:  # rows of the `predictions` table
+    "Reads a run folder's predictions; raises `RunError` when those of a model are missing."
+    path = folder / "predictions.parquet"
+    rows = pd.read_parquet(path) if path.exists() else empty("predictions")
+    if missing := [m for m in models if m not in set(rows["model"])]:
+        raise RunError(f"{folder.name} has no predictions of {', '.join(missing)}; execute the analysis that makes them first "
+                       f"(`sportsml run` does all in order); there are: {', '.join(sorted(set(rows['model']))) or 'none'}")
+    return rows[rows["model"].isin(models)].reset_index(drop=True) if models else rows
+
+# %% ../nbs/14_runs.ipynb #83700a98
 def save_predictions(
     run: RunFolder,
     frame: pd.DataFrame,  # columns of the `predictions` table but `run_id`
@@ -272,14 +292,14 @@ def save_predictions(
     good, bad = check_rows("predictions", frame.assign(run_id=run.run_id))
     if len(bad):
         raise RunError(f"{len(bad)} predictions do not fit the schema, the first: {bad['reason'].iloc[0]}")
-    path = run.path / "predictions.parquet"
-    old = pd.read_parquet(path) if path.exists() else good.iloc[:0]
     new = set(zip(good["model"], good["target_name"], strict=True))
-    kept = old[[key not in new for key in zip(old["model"], old["target_name"], strict=True)]]
-    everything = pd.concat([kept, good], ignore_index=True) if len(kept) else good
-    part = path.with_suffix(".part")
-    everything.to_parquet(part, index=False)
-    os.replace(part, path)
+    with _results_lock(run.path):
+        old = load_predictions(run.path)
+        kept = old[[key not in new for key in zip(old["model"], old["target_name"], strict=True)]]
+        everything = pd.concat([kept, good], ignore_index=True) if len(kept) else good
+        part = run.path / "predictions.part"
+        everything.to_parquet(part, index=False)
+        os.replace(part, run.path / "predictions.parquet")
     return everything
 
 # %% ../nbs/14_runs.ipynb #374a1694
@@ -348,7 +368,8 @@ def _kernel_environment() -> Iterator[None]:
     "Sets what a kernel inherits: no progress bars, and absolute folders, because it starts in another directory."
     paths = project_paths()
     wanted = {"SPORTSML_PROGRESS": "0", "SPORTSML_HOME": str(paths.root), "SPORTSML_RAW": str(paths.raw),
-              "SPORTSML_DATA": str(paths.data), "SPORTSML_OUTPUTS": str(paths.outputs)}
+              "SPORTSML_DATA": str(paths.data), "SPORTSML_OUTPUTS": str(paths.outputs),
+              "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}  # sums do not depend on the number of cores
     before = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)
     try:
@@ -373,7 +394,7 @@ def execute_analysis(
     with _kernel_environment():
         try:
             papermill.execute_notebook(str(template), str(notebook), {"run_dir": str(folder)}, kernel_name="python3",
-                                       language="python", progress_bar=False, cwd=str(project_root()))
+                                       language="python", progress_bar=False, resources={"metadata": {"path": str(project_root())}})
             export_markdown(notebook)
             record["status"] = "finished"
         except papermill.PapermillExecutionError as e:
@@ -425,33 +446,68 @@ def _templates(config: ExperimentConfig) -> list[Path]:
     return [there[name] for name in config.analyses]
 
 # %% ../nbs/14_runs.ipynb #440ced6a
-def _run_analyses(folder: Path, record: dict, config: ExperimentConfig, done: dict[str, dict], progress: bool | None) -> None:
-    "Executes the analyses in order, keeping the finished ones; `run.json` is current after each."
-    steps = [(f"{i:02d}", template, _digest(_template_hash(template), config, record["code"], record["data_fingerprint"]))
-             for i, template in enumerate(_templates(config), 1)]
-    for _, template, made_from in steps:
-        if done.get(template.stem, {}).get("made_from") != made_from:
-            break
-        record["analyses"].append(done[template.stem])
-    _clear(folder, record["analyses"])
-    write_json(folder / "run.json", record)
-    for number, template, made_from in track(steps[len(record["analyses"]):], f"run {record['run_id']}", progress=progress):
-        result = execute_analysis(folder, template, number) | {"made_from": made_from}
-        record["analyses"].append(result)
-        write_json(folder / "run.json", record)
-        if result["status"] == "failed":
-            raise RunFailed(f"{template.stem} failed in {result['error']}; see {folder.name}/{result['notebook']}, mend it and run the "
-                            "same id again")
+def _needs(config: ExperimentConfig) -> dict[str, tuple[str, ...]]:
+    "Returns what each analysis waits for; raises `RunError` for a need that is not an earlier analysis."
+    names = config.analyses
+    if config.needs is None:
+        return {name: names[max(i - 1, 0):i] for i, name in enumerate(names)}
+    for name, needed in config.needs.items():
+        for other in (name, *needed):
+            if other not in names:
+                raise RunError(f"needs: {other!r} is not one of the analyses{did_you_mean(other, names)}")
+            if other != name and names.index(other) > names.index(name):
+                raise RunError(f"needs: {name} waits for {other}, which comes later; change their order")
+    return {name: tuple(config.needs.get(name, ())) for name in names}
 
 # %% ../nbs/14_runs.ipynb #b2dfebfb
+def _executed(folder: Path, steps: Mapping[str, tuple[str, Path]], needs: Mapping[str, tuple[str, ...]], workers: int) -> Iterator[dict]:
+    "Executes analyses (name: number, template); yields their records as they end."
+    waiting, running = dict(steps), {}
+    with _kernel_environment(), ThreadPoolExecutor(workers) as pool:
+        while waiting or running:
+            held = {*waiting, *running.values()}
+            for name in [n for n in waiting if not held & set(needs[n])]:
+                number, template = waiting.pop(name)
+                running[pool.submit(execute_analysis, folder, template, number)] = name
+            ended, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in ended:
+                del running[future]
+                yield (result := future.result())
+                if result["status"] == "failed":
+                    waiting.clear()
+
+# %% ../nbs/14_runs.ipynb #2cfce291
+def _run_analyses(folder: Path, record: dict, config: ExperimentConfig, done: dict[str, dict], progress: bool | None, workers: int) -> None:
+    "Executes the analyses, keeping the finished ones; `run.json` is current after each; raises `RunFailed` when one fails."
+    needs, kept = _needs(config), {}
+    steps = {template.stem: (f"{i:02d}", template) for i, template in enumerate(_templates(config), 1)}
+    made_from = {name: _digest(_template_hash(template), config, record["code"], record["data_fingerprint"])
+                 for name, (_, template) in steps.items()}
+    for name in steps:
+        if done.get(name, {}).get("made_from") == made_from[name] and all(n in kept for n in needs[name]):
+            kept[name] = done[name]
+    _clear(folder, list(kept.values()))
+    record["analyses"], left = list(kept.values()), {name: step for name, step in steps.items() if name not in kept}
+    write_json(folder / "run.json", record)
+    for result in track(_executed(folder, left, needs, workers), f"run {record['run_id']}", total=len(left), progress=progress):
+        finished = [*record["analyses"], result | {"made_from": made_from[result["name"]]}]
+        record["analyses"] = sorted(finished, key=lambda a: a["number"])
+        write_json(folder / "run.json", record)
+    for failed in [a for a in record["analyses"] if a["status"] == "failed"]:
+        raise RunFailed(f"{failed['name']} failed in {failed['error']}; see {folder.name}/{failed['notebook']}, mend it and run the "
+                        "same id again")
+
+# %% ../nbs/14_runs.ipynb #d25a89ea
 def run_experiment(
     request: RunRequest,  # what to run
     outputs: Path | None = None,  # the folder of run folders; the project's `outputs3` by default
     progress: bool | None = None,  # see `core.show_progress`
+    workers: int | None = None,  # analyses at the same time; None: one a core, at most four
 ) -> RunFolder:  # the finished run
     "Runs an experiment into its folder; raises `RunFailed` when an analysis fails, after recording it."
     config = load_experiment(request.experiment, request.smoke, request.changes)
     _templates(config)
+    _needs(config)
     outputs = Path(outputs or project_paths().outputs)
     data = prepare_data(config, request.source, progress)
     folder = reserve_run(outputs, request.run_id)
@@ -461,7 +517,7 @@ def run_experiment(
         record = _new_record(folder, request, config, data)
         atomic_write(folder / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
         try:
-            _run_analyses(folder, record, config, done, progress)
+            _run_analyses(folder, record, config, done, progress, workers or min(os.cpu_count() or 1, 4))
             record["status"] = "finished"
         except BaseException as e:
             record |= {"status": "failed", "error": _without_folders(f"{type(e).__name__}: {e}")}
