@@ -25,11 +25,11 @@ $(VENV)/run.ok: settings.ini setup.py constraints.txt | $(BIN)/python
 	@touch $@
 
 $(VENV)/dev.ok: $(VENV)/run.ok
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,rfx]"
 	@touch $@
 
 $(VENV)/docs.ok: $(VENV)/dev.ok
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,docs]"
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,rfx,docs]"
 	@touch $@
 
 run: $(VENV)/run.ok  ## run an experiment into outputs3/ (the simulated league by default)

@@ -6,7 +6,7 @@ from setuptools import find_packages, setup
 parser = ConfigParser(delimiters=["="])
 parser.read("settings.ini", encoding="utf-8")
 cfg = parser["DEFAULT"]
-dev, docs, torch = (cfg[f"{extra}_requirements"].split() for extra in ("dev", "docs", "torch"))
+dev, docs, rfx = (cfg[f"{extra}_requirements"].split() for extra in ("dev", "docs", "rfx"))
 
 setup(
     name=cfg["lib_name"],
@@ -23,7 +23,7 @@ setup(
     package_data={"sportsml": ["**/*.csv"]},
     python_requires=f">={cfg['min_python']}",
     install_requires=cfg["requirements"].split(),
-    extras_require={"dev": dev, "docs": docs, "torch": torch},
+    extras_require={"dev": dev, "docs": docs, "rfx": rfx},
     entry_points={"console_scripts": cfg["console_scripts"].split()},
     zip_safe=False,
 )
