@@ -129,8 +129,8 @@ def lock_run(folder: Path) -> FileLock:
     return lock
 
 # %% ../nbs/14_runs.ipynb #a24a86e5
-PACKAGES = ("duckdb", "matplotlib", "numba", "numpy", "pandas", "papermill", "polars", "scikit-learn", "scipy", "sportsml", "torch",
-            "xgboost")
+PACKAGES = ("duckdb", "matplotlib", "numba", "numpy", "pandas", "papermill", "polars", "safetensors", "scikit-learn", "scipy", "sportsml",
+            "torch", "xgboost")
 
 
 def _git(*arguments: str, root: Path) -> str | None:
