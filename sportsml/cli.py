@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['console', 'app', 'data_app', 'runs_app', 'Experiment', 'DataSource', 'Quiet', 'show_frame', 'run', 'build',
-           'list_experiments', 'tables', 'data_list', 'data_fetch', 'data_import', 'data_check', 'runs_list',
-           'runs_show', 'runs_compare', 'runs_index', 'main']
+           'list_experiments', 'tables', 'debug_attention', 'data_list', 'data_fetch', 'data_import', 'data_check',
+           'runs_list', 'runs_show', 'runs_compare', 'runs_index', 'main']
 
 # %% ../nbs/16_cli.ipynb #06fd8359
 import sys
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Annotated
 
 import pandas as pd
@@ -95,6 +96,30 @@ def list_experiments() -> None:
 def tables(name: Annotated[str | None, typer.Argument(help="One table; left out: all.")] = None) -> None:
     "Show the data dictionary: columns, types, units, ranges, meanings."
     show_frame(schema.data_dictionary([name] if name else None))
+
+# %% ../nbs/16_cli.ipynb #26afb2da
+@app.command("debug-attention")
+def debug_attention(
+    experiment: Experiment = "nba_strength",
+    source: DataSource = "simulated",
+    run_id: Annotated[str | None, typer.Option("--run", help="Take the trained model of this run; left out: a new one.")] = None,
+    teams: Annotated[int, typer.Option(min=0, help="Teams whose players are printed.")] = 3,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="key=value, e.g. parameters.model_a.temperature=0.1; repeatable.")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Push one batch through the set model, forward and backward: mask, minutes, weights, gradients.
+
+    Examples: [bold]sportsml debug-attention[/]   [bold]sportsml debug-attention -s real --run 1[/]
+    """
+    request = runs.RunRequest(experiment=experiment, source=source, overrides=" ".join(set_ or []))
+    config = load_experiment(experiment, overrides=request.changes)
+    if config.attention is None:
+        raise SportsmlError(f"experiment {experiment!r} has no set model to look at: its config names no 'attention'")
+    checkpoint = None if run_id is None else runs.find_run(run_id) / "model_a_preseason.safetensors"
+    data = runs.prepare_data(config, source, progress=False if quiet else None)
+    with Warehouse(data.warehouse, read_only=True) as warehouse:
+        report = resolve_name(config.attention)(warehouse, data.raw, config, checkpoint, teams)
+    console.print(report, soft_wrap=True, markup=False, highlight=False)
 
 # %% ../nbs/16_cli.ipynb #e1f2f5bd
 @data_app.command("list")

@@ -35,6 +35,7 @@ class ExperimentConfig(BaseModel):
     builder: str = Field(description="'module:function' that turns raw files into warehouse tables")
     simulator: str = Field(description="'module:function' that brings a simulated league's raw files into a folder")
     league: str = Field(description="'module:class' of the simulator's settings, whose fields `simulation` fills")
+    attention: str | None = Field(None, description="'module:function' behind `sportsml debug-attention`, where there is a set model")
     seed: int = Field(0, description="seed of everything random in the analyses")
     simulation: dict[str, Any] = Field(default_factory=dict, description="settings of the simulated league")
     parameters: dict[str, Any] = Field(default_factory=dict, description="parameters of the analyses, by topic")
