@@ -85,7 +85,7 @@ def test_patterns_can_fail():
 
 CODES = [(1, a) for a in f._SHOTS] + [(2, a) for a in f._SHOTS] + [(3, a) for a in f._FREE_THROWS] + [(4, 0), (4, 1), (8, 0), (10, 0)] + [
     (5, a) for a in f._TURNOVERS] + [
-    (6, a) for a in (*f._FOULS, *f._TEAM_FOULS, f._THREE_SECONDS, *f._SILENT_FOULS)] + [
+    (6, a) for a in (*f._FOULS, *f._TEAM_FOULS, f._THREE_SECONDS, 10, 16)] + [
     (7, a) for a in f._VIOLATIONS] + [(9, a) for a in f._TIMEOUTS] + [(11, a) for a in (1, 3, 4)]
 TEAM_TURNOVERS, TEAM_EVENTS = (10, 11, 38), ((6, 18), (6, 30), (7, 1), (9, 1), (9, 2), (4, 1))
 

@@ -75,6 +75,8 @@ def join_names(
 _RAPTOR = {"player_name": "name", "player_id": "raptor_id", "season": "season", "season_type": "season_type", "team": "team_id",
            "poss": "possessions", "mp": "minutes", "raptor_offense": "offensive", "raptor_defense": "defensive", "raptor_total": "total"}
 _FLOATS = ("minutes", "offensive", "defensive", "total")
+_PARTS = {"raptor_box_offense": "box_offensive", "raptor_box_defense": "box_defensive", "raptor_onoff_offense": "on_off_offensive",
+          "raptor_onoff_defense": "on_off_defensive", "war_total": "war"}  # missing where the file has none
 
 
 def _raptor_teams(teams: pd.Series, seasons: pd.Series) -> pd.Series:
@@ -87,9 +89,9 @@ def _raptor_teams(teams: pd.Series, seasons: pd.Series) -> pd.Series:
 
 def read_raptor(
     path: Path | str,  # modern_RAPTOR_by_team.csv
-) -> Loaded:  # name, raptor_id, season, season_type, team_id, possessions, minutes, offensive, defensive, total
+) -> Loaded:  # name, raptor_id, season, season_type, team_id, possessions, minutes, offensive, defensive, total; box_..., on_off_..., war
     "Reads RAPTOR; raises `RawFileError` for a file that cannot be used."
-    text, rejects = read_csv_files([path], tuple(_RAPTOR), (), "raptor")
+    text, rejects = read_csv_files([path], tuple(_RAPTOR), tuple(_PARTS), "raptor")
     text = text.to_pandas()
     rows = text.rename(columns=_RAPTOR)[list(_RAPTOR.values())]
     rows = rows.assign(season=pd.to_numeric(rows["season"], errors="coerce").astype("Int64"),
@@ -102,6 +104,7 @@ def read_raptor(
     for column in reversed(rows.columns):  # the first column that fails names the reason
         why = origin[column] + ": '" + text[origin[column]].fillna("").astype(object) + "' cannot be read; correct the cell"
         bad = bad.mask(rows[column].isna().to_numpy(), why)
+    rows = rows.assign(**{ours: pd.to_numeric(text[theirs], errors="coerce").astype(float) for theirs, ours in _PARTS.items()})
     good = rows[bad == ""].astype({"season": "int64", "team_id": "int64", "possessions": "int64"}).reset_index(drop=True)
     rejects = pd.concat([r for r in (rejects, reject_rows(text, bad, "raptor")) if len(r)] or [rejects], ignore_index=True)
     return Loaded(good, rejects, (Path(path),))
@@ -110,11 +113,11 @@ def read_raptor(
 def raptor_seasons(
     rows: pd.DataFrame,  # from `read_raptor`
     season_type: str = "regular",  # or "playoffs"
-) -> pd.DataFrame:  # one row a season and player: name, raptor_id, possessions, minutes, offensive, defensive, total
+) -> pd.DataFrame:  # one row a season and player, the columns of `rows` but for the team and the season type
     "Sums RAPTOR over the teams of a season."
-    chosen = rows[rows["season_type"] == season_type]
-    scaled = chosen.assign(**{c: chosen[c] * chosen["possessions"] for c in _FLOATS[1:]})
+    chosen, rates = rows[rows["season_type"] == season_type], [*_FLOATS[1:], *list(_PARTS.values())[:-1]]
+    scaled = chosen.assign(**{c: chosen[c] * chosen["possessions"] for c in rates})
     by = scaled.groupby(["season", "raptor_id"])
-    sums = by[["possessions", *_FLOATS]].sum()
-    means = {c: sums[c] / sums["possessions"] for c in _FLOATS[1:]}
+    sums = by[["possessions", "minutes", *rates, "war"]].sum(min_count=1)
+    means = {c: sums[c] / sums["possessions"] for c in rates}
     return sums.assign(name=by["name"].first(), **means).reset_index()

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MADE', 'MISSED', 'FREE_THROW', 'REBOUND', 'TURNOVER', 'FOUL', 'VIOLATION', 'SUBSTITUTION', 'TIMEOUT', 'JUMP_BALL',
            'EJECTION', 'START', 'END', 'short_names', 'playbyplay_frame', 'shots_frame', 'injury_reports',
-           'lineups_frame', 'minutes_frame', 'season_files', 'write_play_league', 'ensure_play_league']
+           'lineups_frame', 'minutes_frame', 'season_files', 'raptor_files', 'write_play_league', 'ensure_play_league']
 
 # %% ../../nbs/nba/16_sim_files.ipynb #af614b20
 import io
@@ -21,6 +21,7 @@ from ..core import track
 from .franchises import teams_table
 from .sim import is_sealed, league_files, league_head, write_sealed
 from .sim_games import PlayLeague, PlayLeagueConfig, PlaySeason, simulate_play_league
+from .sim_raptor import raptor_tables
 from ..schema import FIVES
 
 # %% ../../nbs/nba/16_sim_files.ipynb #47c5c504
@@ -435,8 +436,17 @@ def season_files(
         f"truth/lineups_{year}.parquet": _parquet(lineups_frame(events, floor, schedule, players)),
         f"truth/box_scores_{year}.parquet": _parquet(pl.from_pandas(box))}
 
+# %% ../../nbs/nba/16_sim_files.ipynb #c20b0440
+def raptor_files(
+    league: PlayLeague,  # see `simulate_play_league`
+) -> dict[str, str]:  # content by path below the raw folder
+    "Renders RAPTOR of all seasons, and the skills behind it."
+    table, truth = raptor_tables(league)
+    return {"nba/raptor_by_team.csv": table.to_csv(index=False, float_format="%.9f", lineterminator="\n"),
+            "truth/raptor.csv": truth.round(4).to_csv(index=False, lineterminator="\n")}
+
 # %% ../../nbs/nba/16_sim_files.ipynb #2f588117
-_FILES_VERSION = 2  # raise it when the same league gives other files
+_FILES_VERSION = 3  # raise it when the same league gives other files
 
 
 def _head(config: PlayLeagueConfig) -> dict:
@@ -453,7 +463,7 @@ def write_play_league(
     config = league.config
     seasons = track(league.plays.values(), "Writing play-by-play", len(league.plays), progress)
     rendered = (season_files(season, config.playbyplay_games) for season in seasons)
-    return write_sealed(raw_dir, _head(config), itertools.chain([league_files(league)], rendered))
+    return write_sealed(raw_dir, _head(config), itertools.chain([league_files(league), raptor_files(league)], rendered))
 
 
 def ensure_play_league(

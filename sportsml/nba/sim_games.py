@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['EVENT_COLUMNS', 'BOX_COLUMNS', 'PLAY_AVERAGES', 'PlayLeagueConfig', 'PlaySeason', 'simulate_season', 'PlayLeague',
-           'simulate_play_league', 'play_averages']
+           'simulate_play_league', 'playing_time', 'play_averages']
 
 # %% ../../nbs/nba/15_sim_games.ipynb #74fa9021
 from dataclasses import dataclass
@@ -1000,6 +1000,36 @@ def simulate_play_league(
             old = tables[name]
             tables[name] = pd.concat([old[old["season"] < year], new[old.columns], old[old["season"] > year]], ignore_index=True)
     return PlayLeague(config, **tables, truth_strength=league.truth_strength, players=players, plays=plays)
+
+# %% ../../nbs/nba/15_sim_games.ipynb #5caa9e38
+def _planned(stage: _Stage, games: pd.DataFrame, days: np.ndarray, label: str) -> pd.DataFrame:  # by slot: games, minutes
+    "Sums up the minutes that coaches have in mind for games between home_id and away_id on days (G,)."
+    ids = stage.roster["team_id"].unique()
+    teams = np.stack([np.searchsorted(ids, games[c]) for c in ("home_id", "away_id")], axis=1)
+    slots, _, minutes = _lineups(stage.roster, stage.out, teams, days, rng(stage.config.seed, label, stage.season))
+    count, total = (np.bincount(slots.ravel(), w.ravel(), len(stage.roster)) for w in (minutes > 0, minutes))
+    return pd.DataFrame({"games": count.astype(np.int64), "minutes": total})
+
+
+def playing_time(
+    league: PlayLeague,  # see `simulate_play_league`
+    season: int,  # one of its seasons
+) -> pd.DataFrame:  # season, season_type, team_id, player_id, games, minutes; whoever played, regular season first
+    "Returns who played how much in a season and its playoffs."
+    stage = _stage(league, league.players, season, league.config)
+    schedule, series = (f[f["season"] == season] for f in (league.games, league.series))
+    if season in league.plays:
+        by = league.plays[season].box.groupby("slot")["seconds"]
+        regular = pd.DataFrame({"games": by.size(), "minutes": by.sum() / 60}).reindex(stage.roster.index, fill_value=0)
+    else:
+        regular = _planned(stage, schedule, (schedule["date"] - stage.first_day).dt.days.to_numpy(), "minutes")
+    series = series.loc[series.index.repeat(series["home_wins"] + series["away_wins"])]
+    number = series.groupby(["home_id", "away_id"]).cumcount()
+    days = len(stage.form) - _PLAYOFF_DAYS + 15 * (series["round"] - 1) + 2 * number
+    both = {"regular": regular, "playoffs": _planned(stage, series, days.to_numpy(), "playoff minutes")}
+    keys = stage.roster[["season", "team_id", "player_id"]]
+    rows = pd.concat([keys.assign(season_type=name).join(time) for name, time in both.items()], ignore_index=True)
+    return rows.loc[rows["games"] > 0, ["season", "season_type", "team_id", "player_id", "games", "minutes"]].reset_index(drop=True)
 
 # %% ../../nbs/nba/15_sim_games.ipynb #54b1ade0
 PLAY_AVERAGES = pd.DataFrame([

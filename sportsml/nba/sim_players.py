@@ -68,7 +68,10 @@ def _skills(players: pd.DataFrame) -> np.ndarray:  # (P, 2) offence and defence
     return talent - _AGE_LOSS * (players["age"].to_numpy()[:, None] - _AGE_PEAK) ** 2
 
 # %% ../../nbs/nba/14_sim_players.ipynb #e302ada0
+POSITIONS = ("PG", "SG", "SF", "PF", "C")
+ROLE_MINUTES = np.array([30.0, 17.4, 0.6])  # minutes a game of the first, second and third man of a position; 48 together
 _MOVE = 0.33  # share of players who change teams in a summer
+_EMPTY = -5.0  # points per 100 possessions, what an open place counts as
 
 
 def _retires(players: pd.DataFrame, stream: np.random.Generator) -> np.ndarray:  # (P,) bool
@@ -78,17 +81,16 @@ def _retires(players: pd.DataFrame, stream: np.random.Generator) -> np.ndarray: 
     return stream.random(len(players)) < 0.05 + 0.9 / (1 + np.exp(-pull))
 
 
-def _sign(players: pd.DataFrame, team: np.ndarray, wanted: np.ndarray, stream: np.random.Generator) -> np.ndarray:  # (P,) 0..29
-    "Gives everyone with team -1 a place, three a position and team."
-    team, skill, position = team.copy(), _skills(players).sum(axis=1), players["position"].to_numpy()
-    has = np.zeros(30)
-    np.add.at(has, team[team >= 0], skill[team >= 0] / 3)  # a third: 15 players share 5 places
-    spots = np.full((5, 30), 3)
-    np.subtract.at(spots, (position[team >= 0], team[team >= 0]), 1)
-    for p in stream.permutation(np.flatnonzero(team < 0)):
-        team[p] = np.argmax(np.where(spots[position[p]] > 0, wanted - has, -np.inf))
-        spots[position[p], team[p]] -= 1
-        has[team[p]] += skill[p] / 3
+def _sign(players: pd.DataFrame, team: np.ndarray, wanted: np.ndarray) -> np.ndarray:  # (P,) 0..29
+    "Gives everyone with team -1 a place, three a position and team, the best first."
+    skill, position, team = np.maximum(_skills(players).sum(axis=1), _EMPTY + 0.01), players["position"].to_numpy(), team.copy()
+    places = np.full((5, 30, 3), _EMPTY)  # skills by position and team, best first
+    for p in np.lexsort((-skill, team < 0)):  # whoever stays comes first
+        own = places[position[p]]  # (30, 3)
+        if team[p] < 0:
+            has = (places @ ROLE_MINUTES).sum(axis=0) / 48
+            team[p] = np.argmax(np.where(own[:, 2] == _EMPTY, wanted - has, -np.inf))
+        own[team[p]] = -np.sort(-np.append(own[team[p], :2], skill[p]))
     return team
 
 # %% ../../nbs/nba/14_sim_players.ipynb #0103c39d
@@ -97,7 +99,7 @@ def _founders(seed: int, season: int, wanted: np.ndarray) -> pd.DataFrame:  # (P
     stream = rng(seed, "players", season)
     age = np.clip(np.rint(stream.gamma(4.0, 2.3, 450) + 18), 19, 39).astype(int)
     players = _debut(stream, seed, 0, np.repeat(np.arange(5), 90), age)
-    return players.assign(team=_sign(players, np.full(450, -1), wanted, stream))
+    return players.assign(team=_sign(players, np.full(450, -1), wanted))
 
 
 def _summer(players: pd.DataFrame, seed: int, season: int, first: int, wanted: np.ndarray) -> pd.DataFrame:
@@ -111,13 +113,9 @@ def _summer(players: pd.DataFrame, seed: int, season: int, first: int, wanted: n
     position = players.loc[~stays, "position"].to_numpy()
     rookies = _debut(stream, seed, first, position, np.clip(np.rint(stream.normal(21.5, 1.5, len(position))), 19, 26).astype(int))
     everyone = pd.concat([old[stays], rookies.assign(team=-1)], ignore_index=True)
-    return everyone.assign(team=_sign(everyone, everyone["team"].to_numpy(), wanted, stream))
+    return everyone.assign(team=_sign(everyone, everyone["team"].to_numpy(), wanted))
 
 # %% ../../nbs/nba/14_sim_players.ipynb #4d819ca5
-POSITIONS = ("PG", "SG", "SF", "PF", "C")
-ROLE_MINUTES = np.array([30.0, 17.4, 0.6])  # minutes a game of the first, second and third man of a position; 48 together
-
-
 def _depth(players: pd.DataFrame, stream: np.random.Generator) -> pd.DataFrame:
     "Sorts players by team, position and depth; adds `depth` and `stamina` (minutes a game when all are healthy)."
     worth = _skills(players).sum(axis=1) + stream.normal(0, 0.7, len(players))
