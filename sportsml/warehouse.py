@@ -164,7 +164,7 @@ class WriteReport:
 def _where(
     expected: Table,  # the table that is read
     equals: dict[str, Any],  # column -> value, or values
-) -> tuple[str, list]:  # the WHERE clause and its parameters
+) -> tuple[str, list]:  # the WHERE clause, with the order of the rows, and its parameters
     "Writes a filter; raises `SchemaError` for an unknown column or a value that the column cannot hold."
     parts, parameters = [], []
     for name, value in equals.items():
@@ -176,7 +176,7 @@ def _where(
                               f"values ({column.meaning}); for missing ones, use sql() and IS NULL")
         parts.append(f'"{name}" IN (SELECT unnest(CAST(? AS {_SQL[column.dtype]}[])))')
         parameters.append((values.dt.date if column.dtype == "day" else values).tolist())
-    return " WHERE " + " AND ".join(parts) if parts else "", parameters
+    return " WHERE " + " AND ".join(parts) + " ORDER BY rowid" if parts else "", parameters  # the filter's join loses the order
 
 # %% ../nbs/03_warehouse.ipynb #f64a0574
 @contextmanager

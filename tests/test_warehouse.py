@@ -323,6 +323,13 @@ def test_reading_selects_orders_and_filters(wh):
     assert len(many) == 60
 
 
+def test_a_filter_keeps_the_order_of_writing(wh):
+    teams_in_any_order = np.random.default_rng(0).permutation(200_000) + 1
+    wh.write("team_ratings", pd.DataFrame({"system": "elo", "season": 2016, "as_of": pd.Timestamp("2016-01-02"), "team_id": teams_in_any_order,
+                                           "rating": np.arange(200_000.0)}), "computed")
+    assert wh.read("team_ratings", team_id=range(1, 200_000, 7))["rating"].is_monotonic_increasing
+
+
 def test_days_are_asked_for_as_days(wh):
     dates = pd.to_datetime(["2016-01-02", "2016-01-03"])
     ratings = pd.DataFrame({"system": "elo", "season": 2016, "as_of": dates, "team_id": 1, "rating": 0.0})
