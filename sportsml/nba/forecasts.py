@@ -75,7 +75,9 @@ GAME_MODELS: dict[str, tuple[str, ...]] = {
 
 MODEL_NAMES = {"home": "Home team always", "elo": "Elo", "elo_fitted": "Elo, refitted", "massey": "Massey", "srs": "SRS",
                "pythagorean": "Pythagorean", "combined": "Elo + SRS + rest", "previous_srs": "Last season's SRS", "win_pct": "Standings",
-               "projected_wins": "Projected wins"}  # what figures and tables call them
+               "projected_wins": "Projected wins", "xgb_rank": "Ranking trees", "xgb_margin": "Margin trees",
+               "random_forest": "Random forest", "clone": "Clones", "standings": "Standings",
+               "monte_carlo": "Simulated seasons"}  # what figures and tables call them
 
 
 def _fitted_probability(x: np.ndarray, y: np.ndarray, x_test: np.ndarray) -> np.ndarray:  # (G_train, F), (G_train,), (G_test, F)
