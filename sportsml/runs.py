@@ -451,13 +451,14 @@ def _needs(config: ExperimentConfig) -> dict[str, tuple[str, ...]]:
     names = config.analyses
     if config.needs is None:
         return {name: names[max(i - 1, 0):i] for i, name in enumerate(names)}
+    there = [p.stem for p in (project_paths().notebooks / "analyses" / config.experiment).glob("*.ipynb")]
     for name, needed in config.needs.items():
         for other in (name, *needed):
-            if other not in names:
-                raise RunError(f"needs: {other!r} is not one of the analyses{did_you_mean(other, names)}")
-            if other != name and names.index(other) > names.index(name):
+            if other not in there:
+                raise RunError(f"needs: no analysis {other!r}{did_you_mean(other, there)}")
+            if {name, other} <= set(names) and names.index(other) > names.index(name):
                 raise RunError(f"needs: {name} waits for {other}, which comes later; change their order")
-    return {name: tuple(config.needs.get(name, ())) for name in names}
+    return {name: tuple(n for n in config.needs.get(name, ()) if n in names) for name in names}
 
 # %% ../nbs/14_runs.ipynb #b2dfebfb
 def _executed(folder: Path, steps: Mapping[str, tuple[str, Path]], needs: Mapping[str, tuple[str, ...]], workers: int) -> Iterator[dict]:
