@@ -400,6 +400,115 @@ _declare(
     Column("status", "text", "", "as listed: Out"),
 )
 
+# %% ../nbs/02_schema.ipynb #7d4e63f9
+_LEAGUES = ("AL", "NL", "AA", "FL", "UA", "PL", "NA")  # the last is the National Association of 1871 to 1875, not a gap
+
+
+def _lahman_player() -> Column:
+    "Returns the column that names a baseball player."
+    return Column("player_id", "text", "", "Lahman id: five letters of the last name, two of the first, a number")
+
+
+def _maybe(name: str, meaning: str, unit: str = "") -> Column:
+    "Returns a count that early seasons lack."
+    return Column(name, "int", unit or name.replace("_", " "), f"{meaning}; empty where it was not recorded", 0, nullable=True)
+
+
+def _clubs() -> tuple[Column, ...]:
+    "Returns the columns that say how old a player is and for whom he plays."
+    return (
+        Column("age", "int", "years", "age on July 1; empty where the year of birth is unknown", 10, 70, nullable=True),
+        Column("league", "text", "", "league of the club for which he played most", allowed=_LEAGUES),
+        Column("team", "text", "", "Lahman id of the club for which he played most"),
+        Column("last_team", "text", "", "Lahman id of the club for which he played last"),
+        Column("teams", "int", "clubs", "number of clubs in the season", 1, 6),
+        Column("stints", "int", "stints", "number of stints; one more for each move", 1, 8),
+    )
+
+# %% ../nbs/02_schema.ipynb #4e0edb97
+_declare(
+    "people", "one baseball player", ("player_id",),
+    _lahman_player(),
+    Column("name", "text", "", "first and last name"),
+    Column("birth_year", "int", "year", "year of birth", 1800, 2100, nullable=True),
+    Column("birth_month", "int", "month", "month of birth", 1, 12, nullable=True),
+    Column("birth_day", "int", "day of the month", "day of birth", 1, 31, nullable=True),
+    Column("bats", "text", "", "bats right, left or both", allowed=("R", "L", "B"), nullable=True),
+    Column("throws", "text", "", "throws right, left or both", allowed=("R", "L", "B"), nullable=True),
+    Column("height", "int", "inches", "height", 40, 96, nullable=True),
+    Column("weight", "int", "pounds", "weight", 50, 450, nullable=True),
+    Column("debut", "day", "day", "first game in the major leagues", nullable=True),
+    Column("final_game", "day", "day", "last game; empty while active", nullable=True),
+    Column("retro_id", "text", "", "Retrosheet id: ohtas001", nullable=True),
+    Column("bbref_id", "text", "", "Baseball-Reference id; mostly, not always, Lahman's", nullable=True),
+    Column("mlbam_id", "int", "id", "MLB Advanced Media id, as in Statcast; needs a crosswalk file", 1, 10_000_000, nullable=True),
+    Column("fangraphs_id", "text", "", "FanGraphs id, digits or sa and digits; needs a crosswalk file", nullable=True),
+)
+
+# %% ../nbs/02_schema.ipynb #e8ddff79
+_declare(
+    "batting_seasons", "one player's batting over a season", ("season", "player_id"),
+    _season(),
+    _lahman_player(),
+    *_clubs(),
+    Column("games", "int", "games", "games played, in whatever role", 1, 200),
+    Column("games_pitched", "int", "games", "games as a pitcher", 0, 200),
+    Column("position", "text", "", "P if he pitched in more than half of his games, else where he played most; PH: only pinch-hit or "
+           "ran", allowed=("P", "C", "1B", "2B", "3B", "SS", "OF", "DH", "PH"), nullable=True),
+    Column("plate_appearances", "int", "plate appearances", "at bats, walks, hit by pitch and sacrifices, as far as recorded", 0, 900),
+    Column("at_bats", "int", "at bats", "at bats", 0, 800),
+    _count("runs", "runs scored"), _count("hits", "hits of any kind"), _count("doubles", "two-base hits"),
+    _count("triples", "three-base hits"), _count("home_runs", "home runs"), _maybe("runs_batted_in", "runs batted in"),
+    _maybe("stolen_bases", "bases stolen"), _maybe("caught_stealing", "times caught"), _count("walks", "walks, intentional ones included"),
+    _maybe("intentional_walks", "intentional walks"), _maybe("strikeouts", "times struck out"), _maybe("hit_by_pitch", "times hit"),
+    _maybe("sacrifice_hits", "sacrifice bunts"), _maybe("sacrifice_flies", "sacrifice flies"),
+    _maybe("double_plays", "double plays grounded into"),
+    Column("park_factor", "float", "percent", "hitting in his clubs' parks, as known when the season ends; 100 is neutral", 50, 150),
+    rules=("hits <= at_bats", "at_bats <= plate_appearances", "doubles + triples + home_runs <= hits", "teams <= stints"),
+)
+
+# %% ../nbs/02_schema.ipynb #60f80d6f
+_declare(
+    "pitching_seasons", "one player's pitching over a season", ("season", "player_id"),
+    _season(),
+    _lahman_player(),
+    *_clubs(),
+    Column("games", "int", "games", "games as a pitcher", 1, 200),
+    Column("starts", "int", "games", "games started", 0, 100),
+    Column("pitcher", "bool", "", "whether he is a pitcher: in more than half of his games, or for 20 innings"),
+    Column("outs", "int", "outs", "outs recorded; a third of an inning each", 0, 2100),
+    _maybe("batters_faced", "plate appearances of the opponents"),
+    _count("hits", "hits allowed"), _count("runs", "runs allowed"), _count("earned_runs", "earned runs allowed"),
+    _count("home_runs", "home runs allowed"), _count("walks", "walks, intentional ones included"),
+    _maybe("intentional_walks", "intentional walks"), _count("strikeouts", "batters struck out"), _maybe("hit_batters", "batters hit"),
+    _count("wild_pitches", "wild pitches"), _count("balks", "balks"), _count("wins", "wins"), _count("losses", "losses"),
+    _count("saves", "saves"), _count("complete_games", "starts he finished"), _count("shutouts", "complete games without a run"),
+    _count("games_finished", "games in which he was the last pitcher, other than complete ones"),
+    Column("park_factor", "float", "percent", "his clubs' parks for a pitcher, as known when the season ends; above 100 helps hitters",
+           50, 150),
+    rules=("starts <= games", "complete_games <= starts", "home_runs <= hits", "teams <= stints"),
+)
+
+# %% ../nbs/02_schema.ipynb #9ca3d72d
+_declare(
+    "team_seasons", "one baseball club in one season", ("season", "team"),
+    _season(),
+    Column("team", "text", "", "Lahman id of the club in that season: NYA, LAN"),
+    Column("franchise", "text", "", "Lahman id of the franchise, kept when it moves"),
+    Column("league", "text", "", "league; NA is the National Association", allowed=_LEAGUES),
+    Column("name", "text", "", "name in that season"),
+    Column("park", "text", "", "home park", nullable=True),
+    Column("games", "int", "games", "games played; 60 at most in 2020", 1, 200),
+    Column("wins", "int", "games", "games won", 0, 200),
+    Column("losses", "int", "games", "games lost", 0, 200),
+    Column("runs", "int", "runs", "runs scored", 0),
+    Column("runs_allowed", "int", "runs", "runs allowed", 0),
+    Column("park_batting", "float", "percent", "published park factor for batters; averages over seasons before and after", 50, 150),
+    Column("park_pitching", "float", "percent", "published park factor for pitchers; averages over seasons before and after", 50, 150),
+    Column("retro_team", "text", "", "Retrosheet id of the club"),
+    Column("bbref_team", "text", "", "Baseball-Reference id of the club"),
+)
+
 # %% ../nbs/02_schema.ipynb #4915c7a1
 _declare(
     "team_ratings", "one team's rating on one day", ("system", "as_of", "team_id"),
