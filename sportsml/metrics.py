@@ -287,8 +287,9 @@ def ece(
     bins: int = 10,  # bins of equal mass
 ) -> float:  # 0 (best) to 1
     "Returns the expected calibration error over bins of equal mass; ties are never split."
-    table = reliability_table(outcome, probability, bins)
-    return float(np.average((table["forecast"] - table["frequency"]).abs(), weights=table["n"]))
+    outcome, probability = _games(outcome, probability)
+    gaps = np.bincount(_mass_bins(probability, bins), probability - outcome)  # the sum of each bin: its size times its gap
+    return float(np.abs(gaps).sum() / len(outcome))
 
 # %% ../nbs/06_metrics.ipynb #197ba66f
 def game_scores(

@@ -77,7 +77,8 @@ MODEL_NAMES = {"home": "Home team always", "elo": "Elo", "elo_fitted": "Elo, ref
                "pythagorean": "Pythagorean", "combined": "Elo + SRS + rest", "previous_srs": "Last season's SRS", "win_pct": "Standings",
                "projected_wins": "Projected wins", "xgb_rank": "Ranking trees", "xgb_margin": "Margin trees",
                "random_forest": "Random forest", "clone": "Clones", "standings": "Standings",
-               "monte_carlo": "Simulated seasons"}  # what figures and tables call them
+               "monte_carlo": "Simulated seasons", "model_a": "Set ranker", "raptor_formula": "RAPTOR by minutes",
+               "stack": "Stack"}  # what figures and tables call them
 
 
 def _fitted_probability(x: np.ndarray, y: np.ndarray, x_test: np.ndarray) -> np.ndarray:  # (G_train, F), (G_train,), (G_test, F)
@@ -263,7 +264,7 @@ def rank_metrics(
     return pd.concat(out, ignore_index=True)
 
 # %% ../../nbs/nba/13_forecasts.ipynb #300eaedf
-LOWER_IS_BETTER = ("brier", "log_loss", "ece", "rank_mae", "rank_rmse")
+LOWER_IS_BETTER = ("brier", "log_loss", "ece", "mae", "rank_mae", "rank_rmse")
 
 
 def verdict(
