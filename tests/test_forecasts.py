@@ -159,6 +159,7 @@ def test_the_experiments_config_lists_every_setting_at_its_default():
     config = load_experiment("nba_strength")
     defaults = {name: asdict(value) for name, value in vars(RatingConfigs()).items()}
     assert {name: config.parameters[name] for name in defaults} == defaults
-    assert config.simulation == asdict(PlayLeagueConfig()) | {"seed": config.simulation["seed"]}
+    more = {"seed", "playbyplay_seasons"}  # another league, and enough play-by-play for a model that learns from it
+    assert config.simulation == asdict(PlayLeagueConfig()) | {name: config.simulation[name] for name in more}
     rapm = config.parameters["rapm"]
     assert RapmConfig(**{**rapm, "penalties": tuple(rapm["penalties"])}) == RapmConfig()

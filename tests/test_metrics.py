@@ -147,6 +147,8 @@ def test_bins_keep_ties_together_and_ignore_row_order(rows, bins, seed):
     assert len(table) <= bins and table["n"].sum() == len(p)
     assert (table["p_low"].to_numpy()[1:] > table["p_high"].to_numpy()[:-1]).all()  # no value lies in two bins
     assert table["frequency"].between(table["low"] - 1e-12, table["high"] + 1e-12).all()
+    gap = (table["forecast"] - table["frequency"]).abs()
+    assert m.ece(outcome, p, bins) == pytest.approx(np.average(gap, weights=table["n"]), abs=1e-12)
     order = rng(seed, "order").permutation(len(p))
     pd.testing.assert_frame_equal(table, m.reliability_table(outcome[order], p[order], bins))
 
