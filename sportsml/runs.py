@@ -12,6 +12,7 @@ __all__ = ['SOURCES', 'PACKAGES', 'METRIC_COLUMNS', 'RunError', 'RunFailed', 'no
 # %% ../nbs/14_runs.ipynb #84ba6dd0
 import hashlib
 import importlib.metadata
+import json
 import os
 import platform
 import re
@@ -247,6 +248,12 @@ def _results_lock(folder: Path) -> FileLock:
     return FileLock(folder / "results.lock")
 
 
+def _metric_lines(records: list[dict[str, Any]]) -> str:
+    "Writes metrics as JSON of one line a record, without empty columns: thousands of them are committed."
+    known = ({k: None if pd.isna(v) else v for k, v in r.items() if k == "value" or not pd.isna(v)} for r in records)
+    return "[\n" + ",\n".join(json.dumps(r, ensure_ascii=False, default=float) for r in known) + "\n]\n"
+
+
 def save_metrics(
     run: RunFolder,
     analysis: str,  # e.g. "02"; its earlier records are replaced
@@ -261,7 +268,7 @@ def save_metrics(
     path = run.path / "metrics.json"
     with _results_lock(run.path):
         kept = [m for m in (read_json(path) if path.exists() else []) if m["analysis"] != analysis]
-        write_json(path, sorted(kept + frame.to_dict("records"), key=lambda m: m["analysis"]))
+        atomic_write(path, _metric_lines(sorted(kept + frame.to_dict("records"), key=lambda m: m["analysis"])))
     return frame
 
 
