@@ -324,9 +324,8 @@ def test_reading_selects_orders_and_filters(wh):
 
 
 def test_a_filter_keeps_the_order_of_writing(wh):
-    teams_in_any_order = np.random.default_rng(0).permutation(200_000) + 1
-    wh.write("team_ratings", pd.DataFrame({"system": "elo", "season": 2016, "as_of": pd.Timestamp("2016-01-02"), "team_id": teams_in_any_order,
-                                           "rating": np.arange(200_000.0)}), "computed")
+    rows = pd.DataFrame({"system": "elo", "season": 2016, "as_of": pd.Timestamp("2016-01-02"), "rating": np.arange(200_000.0)})
+    wh.write("team_ratings", rows.assign(team_id=np.random.default_rng(0).permutation(200_000) + 1), "computed")
     assert wh.read("team_ratings", team_id=range(1, 200_000, 7))["rating"].is_monotonic_increasing
 
 
