@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['PALETTE', 'MARKERS', 'MUTED', 'use_style', 'annotate', 'interval_plot', 'season_lines', 'reliability_plot',
-           'rank_scatter', 'labelled_scatter', 'rating_history', 'coverage_plot', 'shrink_png', 'show_table']
+           'rank_scatter', 'labelled_scatter', 'rating_history', 'coverage_plot', 'shrink_png', 'show_table',
+           'interval_table']
 
 # %% ../nbs/13_plots.ipynb #113c5dc7
 import io
@@ -330,3 +331,15 @@ def show_table(
     text = pd.DataFrame({name: [_cell(v, digits, plain[name]) for v in frame[name]] for name in frame.columns}, dtype=object)
     sides = ["right" if pd.api.types.is_numeric_dtype(frame[name]) else "left" for name in frame.columns]
     return Markdown(text.to_markdown(index=False, disable_numparse=True, colalign=sides if len(text) else None))
+
+# %% ../nbs/13_plots.ipynb #34ba3246
+def interval_table(
+    metrics: pd.DataFrame,  # rows of a run's metrics
+    index: Sequence[str] = ("model",),  # columns that make a row of the table
+    digits: int = 4,  # decimals
+) -> pd.DataFrame:  # text: one column a metric, "value [low, high]"
+    "Lays metrics out as a table to print, every value with its interval."
+    text = [f"{r.value:.{digits}f}" + ("" if pd.isna(r.low) else f" [{r.low:.{digits}f}, {r.high:.{digits}f}]")
+            for r in metrics.itertuples()]
+    table = metrics.assign(text=text).pivot(index=list(index), columns="metric", values="text").reset_index()
+    return metrics[list(index)].drop_duplicates().merge(table, on=list(index))[[*index, *metrics["metric"].unique()]]

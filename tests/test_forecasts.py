@@ -7,6 +7,7 @@ import pytest
 
 from sportsml.config import load_experiment
 from sportsml.core import SportsmlError
+from sportsml.metrics import verdict
 from sportsml.nba.forecasts import (
     GAME_MODELS,
     RatingConfigs,
@@ -14,10 +15,8 @@ from sportsml.nba.forecasts import (
     forecast_games,
     forecast_ranks,
     game_features,
-    interval_table,
     rank_signals,
     rating_panels,
-    verdict,
 )
 from sportsml.nba.rapm import RapmConfig
 from sportsml.nba.results import build_results
@@ -25,6 +24,7 @@ from sportsml.nba.season import projected_wins
 from sportsml.nba.sim import LeagueConfig, simulate_league, write_league
 from sportsml.nba.sim_games import PlayLeagueConfig
 from sportsml.nba.teams import final_ranks, finished_seasons, rest_days, standings
+from sportsml.plots import interval_table
 from sportsml.ratings.massey import win_probability
 from sportsml.warehouse import Warehouse
 
