@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 
 RUN_ID ?=
 EXPERIMENT ?= nba_strength
-SOURCE ?= simulated
+SOURCE ?=
 SMOKE ?=
 SET ?=
 
@@ -33,7 +33,7 @@ $(VENV)/docs.ok: $(VENV)/dev.ok
 	@touch $@
 
 run: $(VENV)/run.ok  ## run an experiment into outputs3/ (the simulated league by default)
-	$(BIN)/sportsml run $(RUN_ID) --experiment $(EXPERIMENT) --source $(SOURCE) $(if $(SMOKE),--smoke) $(if $(SET),--set '$(SET)')
+	$(BIN)/sportsml run $(RUN_ID) --experiment $(EXPERIMENT) $(if $(SOURCE),--source $(SOURCE)) $(if $(SMOKE),--smoke) $(if $(SET),--set '$(SET)')
 
 test: $(VENV)/dev.ok  ## check everything: notebooks, structure, tests, templates, wheel
 	$(BIN)/ruff check sportsml tests benchmarks docs

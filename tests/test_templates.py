@@ -1,4 +1,4 @@
-"""Every experiment in config/ runs whole: on its simulated league, and on the same files handed in as real ones."""
+"""Every experiment in config/ runs whole: on its simulated league if it has one, and on the same files handed in as real ones."""
 import json
 import os
 import platform
@@ -24,7 +24,13 @@ from sportsml.schema import check_rows
 ROOT = Path(__file__).resolve().parents[1]
 EXPERIMENTS = experiments(ROOT / "config")
 RUN_IDS = {"simulated": "024", "real": "025"}
+SEVERAL_BASELINES = {"nba_strength": ["08", "09", "10", "11"]}  # analyses whose baselines' own rows stand elsewhere
 NEEDS_SEASONS = {"12_tracking"}  # its grid takes more warm-up seasons than a smoke run has: a note instead of figures and metrics
+
+
+def run_ids(config) -> dict[str, str]:
+    """Returns the runs of an experiment, by source: one without a simulated league has real data alone."""
+    return {source: number for source, number in RUN_IDS.items() if source == "real" or config.simulator}
 
 
 def shared_folder(factory) -> Path:
@@ -35,22 +41,25 @@ def shared_folder(factory) -> Path:
 
 @pytest.fixture(scope="session", params=EXPERIMENTS)
 def made(request, tmp_path_factory) -> SimpleNamespace:
-    """Makes the two smoke runs of an experiment once a session, at the same time, and returns where they are."""
+    """Makes the smoke runs of an experiment once a session, at the same time, and returns where they are."""
     base = shared_folder(tmp_path_factory) / f"templates_{request.param}"
     base.mkdir(exist_ok=True)
     config = load_experiment(request.param, smoke=True, config_dir=ROOT / "config")
     with pytest.MonkeyPatch.context() as patch, FileLock(base / "made.lock"):
         for name, folder in {"HOME": ROOT, "DATA": base / "data", "OUTPUTS": base / "outputs3", "PROGRESS": "0"}.items():
             patch.setenv(f"SPORTSML_{name}", str(folder))
+        patch.setenv("SPORTSML_RAW", str(base / "none"))
         patch.setenv("SPORTSML_RAW", str(prepare_data(config, progress=False).raw))
+        ids = run_ids(config)
         if not (base / "made").exists():
-            real = subprocess.Popen(tiny.command("run", RUN_IDS["real"], "-e", request.param, "-s", "real", "--smoke", "-q"),
+            real = subprocess.Popen(tiny.command("run", ids["real"], "-e", request.param, "-s", "real", "--smoke", "-q"),
                                     stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-            run_experiment(RunRequest(RUN_IDS["simulated"], request.param, smoke=True), progress=False)
+            if "simulated" in ids:
+                run_experiment(RunRequest(ids["simulated"], request.param, smoke=True), progress=False)
             output = real.communicate()[0]
             assert real.returncode == 0, output
             (base / "made").touch()
-        return SimpleNamespace(config=config, outputs=base / "outputs3", data=base / "data", raw=Path(os.environ["SPORTSML_RAW"]))
+        return SimpleNamespace(config=config, outputs=base / "outputs3", data=base / "data", raw=Path(os.environ["SPORTSML_RAW"]), ids=ids)
 
 
 @pytest.fixture
@@ -63,15 +72,18 @@ def at(made, monkeypatch) -> SimpleNamespace:
 
 @pytest.fixture
 def copy(at, monkeypatch, tmp_path) -> Path:
-    """A copy of the simulated run that a test may run again; returns its folder of runs."""
-    shutil.copytree(at.outputs / "run_024", tmp_path / "outputs3" / "run_024")
+    """A copy of the first of the runs that a test may run again; returns the run's folder."""
+    name = f"run_{min(at.ids.values())}"
+    shutil.copytree(at.outputs / name, tmp_path / "outputs3" / name)
     monkeypatch.setenv("SPORTSML_OUTPUTS", str(tmp_path / "outputs3"))
-    return tmp_path / "outputs3"
+    return tmp_path / "outputs3" / name
 
 
 @pytest.fixture(params=RUN_IDS)
 def run(request, at) -> Path:
-    """Each of the two run folders."""
+    """Each of the run folders."""
+    if request.param not in at.ids:
+        pytest.skip(f"{at.config.experiment} has no simulated league")
     return find_run(RUN_IDS[request.param])
 
 
@@ -120,9 +132,9 @@ def test_every_metric_lies_in_its_interval_and_some_are_headlines(run, at):
     compared = metrics.dropna(subset=["difference"])
     at_baseline = compared.merge(metrics, left_on=["analysis", "target", "group", "metric", "baseline"],
                                  right_on=["analysis", "target", "group", "metric", "model"], suffixes=("", "_b"))
-    apart = compared["analysis"].isin(["08", "09", "10", "11"])  # they compare with several baselines, whose own rows stand elsewhere
-    assert (~at_baseline["analysis"].isin(["08", "09", "10", "11"])).sum() == (~apart).sum()
-    linear = at_baseline[at_baseline["metric"].isin(["brier", "log_loss", "spearman"]) & (at_baseline["n"] == at_baseline["n_b"])]
+    several = SEVERAL_BASELINES.get(at.config.experiment, [])
+    assert (~at_baseline["analysis"].isin(several)).sum() == (~compared["analysis"].isin(several)).sum()
+    linear = at_baseline[at_baseline["metric"].isin(["brier", "log_loss", "spearman", "mae"]) & (at_baseline["n"] == at_baseline["n_b"])]
     assert len(linear) and ((linear["value"] - linear["value_b"] - linear["difference"]).abs() < 1e-9).all()
     shown = headline(run)
     assert 1 <= len(shown) <= 30 and not shown.isna().any(axis=None)
@@ -137,15 +149,17 @@ def test_predictions_fit_their_table(run):
     assert (sizes.groupby(["target_name", "group_id"]).nunique() == 1).all()  # every model of a list forecasts the whole list
 
 
-def test_both_runs_stand_in_the_index_and_their_pages_exist(at):
+def test_the_runs_stand_in_the_index_and_their_pages_exist(at):
     index = (at.outputs / "INDEX.md").read_text()
-    for number, source in (("024", "simulated, smoke"), ("025", "real, smoke")):
-        assert f"| {number} | {at.config.experiment} | {source} | finished |" in index
+    for source, number in at.ids.items():
+        assert f"| {number} | {at.config.experiment} | {source}, smoke | finished |" in index
     links = re.findall(r"\]\(([^)]+)\)", index)
-    assert len(links) == 2 * len(at.config.analyses) and all((at.outputs / link).exists() for link in links)
+    assert len(links) == len(at.ids) * len(at.config.analyses) and all((at.outputs / link).exists() for link in links)
 
 
 def test_the_same_files_give_the_same_numbers_whatever_they_are_called(at):
+    if len(at.ids) < 2:
+        pytest.skip(f"{at.config.experiment} has no simulated league")
     key = ["analysis", "target", "group", "model", "metric", "value", "low", "high", "difference"]
     simulated, real = (load_metrics(at.outputs / f"run_{i}")[key] for i in RUN_IDS.values())
     truth = (simulated["model"].eq("oracle") | simulated["metric"].eq("share_of_oracle")) & simulated["analysis"].eq("07")
@@ -155,14 +169,15 @@ def test_the_same_files_give_the_same_numbers_whatever_they_are_called(at):
 def test_a_finished_run_is_kept_and_another_one_refused(copy, made):
     rewritten = ("run.json", "config.yaml", "run.lock", "INDEX.md")
     written = {p: p.stat().st_mtime_ns for p in copy.rglob("*.*") if p.name not in rewritten}
-    before = read_json(copy / "run_024" / "run.json")
-    run_experiment(RunRequest(24, made.config.experiment, smoke=True), progress=False)
+    before, number = read_json(copy / "run.json"), int(copy.name[4:])
+    run_experiment(RunRequest(number, made.config.experiment, smoke=True), progress=False)
     assert {p: p.stat().st_mtime_ns for p in written} == written
-    assert read_json(copy / "run_024" / "run.json")["analyses"] == before["analyses"]
-    for change, why in (({"overrides": "seed=77"}, "seed is .* there and 77 here"),
-                        ({"source": "real"}, "source is 'simulated' there and 'real' here")):
-        with pytest.raises(RunError, match=f"run_024 holds another run: {why}"):
-            run_experiment(RunRequest(24, made.config.experiment, smoke=True, **change), progress=False)
+    assert read_json(copy / "run.json")["analyses"] == before["analyses"]
+    changes = [({"overrides": "seed=77"}, "seed is .* there and 77 here"),
+               ({"source": "real"}, "source is 'simulated' there and 'real' here")]
+    for change, why in changes[:len(made.ids)]:
+        with pytest.raises(RunError, match=f"{copy.name} holds another run: {why}"):
+            run_experiment(RunRequest(number, made.config.experiment, smoke=True, **change), progress=False)
 
 
 # --- the run notebook, through papermill as a person calls it ---
@@ -178,13 +193,13 @@ def papermill(folder: Path, out: Path, *parameters: str) -> subprocess.Completed
 
 @pytest.mark.parametrize("folder", ["nbs", "."])
 def test_papermill_runs_it_from_the_root_as_from_nbs(copy, made, tmp_path, folder):
-    parameters = ("run_id", "024", "experiment", made.config.experiment, "smoke", "True")
+    parameters = ("run_id", copy.name[4:], "experiment", made.config.experiment, "smoke", "True")
     done = papermill(ROOT / folder, tmp_path / "OUT.ipynb", *parameters)
     assert done.returncode == 0, done.stderr
     assert "unknown parameter" not in done.stderr and "Unable to parse" not in done.stderr
     said = json.dumps(nbformat.read(tmp_path / "OUT.ipynb", as_version=4).cells)
-    assert "run folder: outputs3/run_024" in said and "[95 %]" in said
-    assert [p.name for p in copy.glob("run_*")] == ["run_024"]
+    assert f"run folder: outputs3/{copy.name}" in said and "[95 %]" in said
+    assert [p.name for p in copy.parent.glob("run_*")] == [copy.name]
 
 
 @pytest.mark.parametrize(("parameters", "message"), [
