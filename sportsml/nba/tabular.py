@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import skops.io
 import xgboost as xgb
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.linear_model import LogisticRegression
@@ -273,6 +272,8 @@ def save_model_b(
     folder: Path | str,  # made when it is not there
 ) -> Path:  # the folder
     "Writes the models, each file in one step; `model_b.json` comes last."
+    import skops.io  # here: it loads torch and all of scikit-learn, which takes seconds
+
     folder = Path(folder)
     for name, booster in fit.boosters.items():
         atomic_write(folder / _FILES[name], bytes(booster.save_raw("json")))
@@ -317,6 +318,8 @@ def load_model_b(
     features: Sequence[str] | None = None,  # names that the caller will hand in; None takes the saved ones
 ) -> ModelBFit:
     "Reads the models without unpickling; raises `TabularError` where a file, a version or the features do not match."
+    import skops.io  # as in `save_model_b`
+
     folder = Path(folder)
     about = _about(folder)
     saved = tuple(about["features"])
