@@ -110,7 +110,7 @@ def _stretch_prices() -> np.ndarray:  # (32,) price of each pattern of five days
 _HOME, _AWAY = 1, 2  # what a team does on a day; 0 is rest
 
 
-@njit
+@njit(cache=True)
 def _toggle(state, stretch, nights, team, day, venue, price, wish):
     "Adds or removes a team's game on a day and returns the change of its cost."
     sign = 1 if state[team, day] == 0 else -1
@@ -127,7 +127,7 @@ def _toggle(state, stretch, nights, team, day, venue, price, wish):
     return change
 
 # %% ../../nbs/nba/01_sim.ipynb #bf2986c4
-@njit
+@njit(cache=True)
 def _anneal(pairs, day, wished, games, days, bars, price, wish):
     "Moves game `games[i]` to `days[i]` where both teams are free, if the cost rises by `bars[i]` at most; changes `day`."
     size = (30, len(wished) + 5)
