@@ -35,6 +35,7 @@ from filelock import FileLock, Timeout
 from .config import ExperimentConfig, load_experiment
 from .core import (SportsmlError, atomic_write, did_you_mean, project_paths, project_root, read_json, sha256_file, track,
                            write_json)
+from .kernels import warm_kernels
 from .schema import check_rows, empty
 from .sources import source as source_entry
 from .warehouse import Warehouse, condense_files
@@ -159,7 +160,7 @@ def code_hash() -> str:
 
 def compute_device() -> str:
     "Names the device that models would use: the CUDA card when torch sees one, else the CPU."
-    if _version("torch"):
+    if (version := _version("torch")) and not version.endswith("+cpu"):  # importing it takes seconds
         import torch
         if torch.cuda.is_available():
             return torch.cuda.get_device_name(0)
@@ -402,6 +403,7 @@ def execute_analysis(
     folder: Path,  # the run folder
     template: Path,  # a notebook with a cell tagged `parameters`
     number: str,  # "01", "02", ...
+    settings: Mapping[str, Any] | None = None,  # for nbclient, see `warm_kernels`
 ) -> dict[str, Any]:  # the analysis's record for `run.json`
     "Executes one template into the run folder; the record says `finished`, or `failed` with the error."
     import papermill
@@ -413,7 +415,8 @@ def execute_analysis(
     with _kernel_environment():
         try:
             papermill.execute_notebook(str(template), str(notebook), {"run_dir": str(folder)}, kernel_name="python3",
-                                       language="python", progress_bar=False, resources={"metadata": {"path": str(project_root())}})
+                                       language="python", progress_bar=False, resources={"metadata": {"path": str(project_root())}},
+                                       **(settings or {}))
             export_markdown(notebook)
             record["status"] = "finished"
         except papermill.PapermillExecutionError as e:
@@ -480,7 +483,8 @@ def _needs(config: ExperimentConfig) -> dict[str, tuple[str, ...]]:
     return {name: tuple(n for n in config.needs.get(name, ()) if n in names) for name in names}
 
 # %% ../nbs/14_runs.ipynb #b2dfebfb
-def _executed(folder: Path, steps: Mapping[str, tuple[str, Path]], needs: Mapping[str, tuple[str, ...]], workers: int) -> Iterator[dict]:
+def _executed(folder: Path, steps: Mapping[str, tuple[str, Path]], needs: Mapping[str, tuple[str, ...]], workers: int,
+              settings: Mapping[str, Any]) -> Iterator[dict]:
     "Executes analyses (name: number, template); yields their records as they end."
     waiting, running = dict(steps), {}
     with _kernel_environment(), ThreadPoolExecutor(workers) as pool:
@@ -488,7 +492,7 @@ def _executed(folder: Path, steps: Mapping[str, tuple[str, Path]], needs: Mappin
             held = {*waiting, *running.values()}
             for name in [n for n in waiting if not held & set(needs[n])]:
                 number, template = waiting.pop(name)
-                running[pool.submit(execute_analysis, folder, template, number)] = name
+                running[pool.submit(execute_analysis, folder, template, number, settings)] = name
             ended, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in ended:
                 del running[future]
@@ -497,7 +501,8 @@ def _executed(folder: Path, steps: Mapping[str, tuple[str, Path]], needs: Mappin
                     waiting.clear()
 
 # %% ../nbs/14_runs.ipynb #2cfce291
-def _run_analyses(folder: Path, record: dict, config: ExperimentConfig, done: dict[str, dict], progress: bool | None, workers: int) -> None:
+def _run_analyses(folder: Path, record: dict, config: ExperimentConfig, done: dict[str, dict], progress: bool | None, workers: int,
+                  settings: Mapping[str, Any]) -> None:
     "Executes the analyses, keeping the finished ones; `run.json` is current after each; raises `RunFailed` when one fails."
     needs, kept = _needs(config), {}
     steps = {template.stem: (f"{i:02d}", template) for i, template in enumerate(_templates(config), 1)}
@@ -509,7 +514,7 @@ def _run_analyses(folder: Path, record: dict, config: ExperimentConfig, done: di
     _clear(folder, list(kept.values()))
     record["analyses"], left = list(kept.values()), {name: step for name, step in steps.items() if name not in kept}
     write_json(folder / "run.json", record)
-    for result in track(_executed(folder, left, needs, workers), f"run {record['run_id']}", total=len(left), progress=progress):
+    for result in track(_executed(folder, left, needs, workers, settings), f"run {record['run_id']}", total=len(left), progress=progress):
         finished = [*record["analyses"], result | {"made_from": made_from[result["name"]]}]
         record["analyses"] = sorted(finished, key=lambda a: a["number"])
         write_json(folder / "run.json", record)
@@ -529,7 +534,13 @@ def run_experiment(
     request = replace(request, source=default_source(config, request.source))
     _templates(config)
     _needs(config)
-    outputs = Path(outputs or project_paths().outputs)
+    with warm_kernels() as settings:  # it imports while the data are built
+        return _run(request, config, Path(outputs or project_paths().outputs), progress, workers or min(os.cpu_count() or 1, 4), settings)
+
+
+def _run(request: RunRequest, config: ExperimentConfig, outputs: Path, progress: bool | None, workers: int,
+         settings: Mapping[str, Any]) -> RunFolder:
+    "Builds the data, reserves the folder and executes the analyses."
     data = prepare_data(config, request.source, progress)
     folder = reserve_run(outputs, request.run_id)
     lock = lock_run(folder)
@@ -538,7 +549,7 @@ def run_experiment(
         record = _new_record(folder, request, config, data)
         atomic_write(folder / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
         try:
-            _run_analyses(folder, record, config, done, progress, workers or min(os.cpu_count() or 1, 4))
+            _run_analyses(folder, record, config, done, progress, workers, settings)
             record["status"] = "finished"
         except BaseException as e:
             record |= {"status": "failed", "error": _without_folders(f"{type(e).__name__}: {e}")}
