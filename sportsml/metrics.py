@@ -474,7 +474,7 @@ def compare(
     return table.assign(n=len(wide), units=units, left_out=left_out)
 
 # %% ../nbs/06_metrics.ipynb #fdc72046
-LOWER_IS_BETTER = ("brier", "log_loss", "ece", "mae", "rank_mae", "rank_rmse", "rmse")
+LOWER_IS_BETTER = ("brier", "log_loss", "ece", "mae", "rank_mae", "rank_rmse", "rmse", "weighted_rmse")
 
 
 def verdict(
