@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['console', 'app', 'data_app', 'runs_app', 'Experiment', 'DataSource', 'Quiet', 'show_frame', 'run', 'build',
-           'list_experiments', 'tables', 'debug_attention', 'data_list', 'data_fetch', 'data_import', 'data_check',
-           'runs_list', 'runs_show', 'runs_compare', 'runs_index', 'main']
+           'list_experiments', 'tables', 'debug_attention', 'project', 'data_list', 'data_fetch', 'data_import',
+           'data_check', 'runs_list', 'runs_show', 'runs_compare', 'runs_index', 'main']
 
 # %% ../nbs/16_cli.ipynb #06fd8359
 import sys
@@ -53,7 +53,8 @@ def show_frame(frame: pd.DataFrame, title: str = "") -> None:
 def run(
     run_id: Annotated[str | None, typer.Argument(help="24, 024 or run_024; left out: the next free number.")] = None,
     experiment: Experiment = "nba_strength",
-    source: DataSource = "simulated",
+    source: Annotated[str | None, typer.Option("--source", "-s", help="'simulated' (needs no data) or 'real' (files in data/raw, tables of "
+                                               "packages); left out: simulated where there is a simulated league.")] = None,
     smoke: Annotated[bool, typer.Option("--smoke", help="Very little data: a quick look.")] = False,
     set_: Annotated[list[str] | None, typer.Option("--set", help="key=value, e.g. parameters.elo.k=25; repeatable.")] = None,
     restart: Annotated[bool, typer.Option("--restart", help="Run everything again instead of resuming.")] = False,
@@ -66,7 +67,7 @@ def run(
     """
     request = runs.RunRequest(run_id, experiment, source, smoke, " ".join(set_ or []), restart)
     done = runs.run_experiment(request, progress=False if quiet else None, workers=workers)
-    show_frame(runs.headline(done.path), f"run {done.run_id}: {done.config.title} ({source} data)")
+    show_frame(runs.headline(done.path), f"run {done.run_id}: {done.config.title} ({done.data.source} data)")
     console.print(f"run folder: {done.path}", soft_wrap=True, markup=False)
 
 # %% ../nbs/16_cli.ipynb #54457526
@@ -120,6 +121,29 @@ def debug_attention(
     with Warehouse(data.warehouse, read_only=True) as warehouse:
         report = resolve_name(config.attention)(warehouse, data.raw, config, checkpoint, teams)
     console.print(report, soft_wrap=True, markup=False, highlight=False)
+
+# %% ../nbs/16_cli.ipynb #f3e5d2bc
+@app.command()
+def project(
+    season: Annotated[int, typer.Argument(help="The season to project, up to the one after the last in the data.")],
+    system: Annotated[str, typer.Option(help="marcel, marcel_gb, blend, ... or one with files in data/raw/projections.")] = "marcel_gb",
+    side: Annotated[str | None, typer.Option(help="batting or pitching; left out: both, or the one that has the stat.")] = None,
+    stat: Annotated[str | None, typer.Option(help="Stat by which the best are chosen; left out: ops and era.")] = None,
+    top: Annotated[int, typer.Option(min=1, help="How many are printed; all are written.")] = 20,
+    newcomers: Annotated[Path | None, typer.Option(help="CSV with name, role (C 1B ... SP RP) and age of players without history.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Folder to write to; left out: outputs3/projections.")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Project next season's hitters and pitchers: rates, counts, 80 % intervals, as CSV and Parquet.
+
+    Examples: [bold]sportsml project 2025 --top 20[/]   [bold]sportsml project 2025 --system blend --stat home_runs[/]
+    """
+    projections = resolve_name("sportsml.mlb.projections")
+    made = projections.project_sides(season, system, side, stat, newcomers, progress=False if quiet else None)
+    for table, by in made:
+        show_frame(projections.leaders(table, by, top), f"{system} {season}: best by {by}")
+        for path in projections.write_projection(table, output):
+            console.print(f"wrote {path}", soft_wrap=True, markup=False)
 
 # %% ../nbs/16_cli.ipynb #e1f2f5bd
 @data_app.command("list")

@@ -510,6 +510,23 @@ _declare(
     Column("bbref_team", "text", "", "Baseball-Reference id of the club"),
 )
 
+# %% ../nbs/02_schema.ipynb #f00bdb5f
+_declare(
+    "projections", "one stat of one player, projected before a season", ("season", "system", "side", "player_id", "stat"),
+    _season(),
+    Column("system", "text", "", "who projects: marcel, marcel_gb, blend, steamer, ..."),
+    Column("side", "text", "", "hitter or pitcher", allowed=("batting", "pitching")),
+    Column("player_id", "text", "", "Lahman id; of a newcomer without one, his name"),
+    Column("name", "text", "", "first and last name"),
+    Column("age", "int", "years", "age on July 1 of the season", 10, 70, nullable=True),
+    Column("team", "text", "", "Lahman id of the club for which he played last; empty for newcomers", nullable=True),
+    Column("stat", "text", "", "a rate (ops, era, ...), a count (home_runs, ...) or playing time (plate_appearances, outs)"),
+    Column("value", "float", "the stat's own", "expected value"),
+    Column("low", "float", "the stat's own", "lower end of the 80 % interval, where there is one", nullable=True),
+    Column("high", "float", "the stat's own", "upper end of the 80 % interval, where there is one", nullable=True),
+    rules=("not (low > high)",),
+)
+
 # %% ../nbs/02_schema.ipynb #4915c7a1
 _declare(
     "team_ratings", "one team's rating on one day", ("system", "as_of", "team_id"),

@@ -17,7 +17,7 @@ Chicago Bulls,Miami Heat,108,66,"Tue, Oct 31, 2006",2006-10-31,2007
 New Orleans/Oklahoma City Hornets,Boston Celtics,91,87,"Wed, Nov 1, 2006",2006-11-01,2007
 """
 COMMANDS = ["", "run", "build", "experiments", "tables", "data", "data list", "data fetch", "data import", "data check", "runs",
-            "runs list", "runs show", "runs compare", "runs index", "debug-attention"]
+            "runs list", "runs show", "runs compare", "runs index", "debug-attention", "project"]
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_every_command_explains_itself(words):
     text = re.sub(r"\s+", " ", done.output)
     assert done.exit_code == 0 and "Usage" in text and len(text) > 100
     assert "[bold]" not in text
-    if words in ("run", "build", "data fetch", "data import", "runs show", "runs compare", "debug-attention"):
+    if words in ("run", "build", "data fetch", "data import", "runs show", "runs compare", "debug-attention", "project"):
         assert "Example" in text and f"sportsml {words}" in text
 
 
