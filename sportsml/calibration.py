@@ -17,7 +17,7 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
 from .core import SportsmlError, did_you_mean
-from .metrics import _mass_bins, bootstrap, brier_rows, compare, log_loss_rows
+from .metrics import _mass_bins, bootstrap, brier_rows, compare, comparison_rows, log_loss_rows
 from .splits import walk_forward
 
 # %% ../nbs/07_calibration.ipynb #8360274d
@@ -223,16 +223,12 @@ def compare_calibrators(
     for metric, function in {"brier": brier_rows, "log_loss": log_loss_rows}.items():
         scored = rows.assign(value=function(rows["target"], rows["pred"]))
         table = compare(scored, baseline, key=_ROW_KEY, unit="season", draws=draws, seed=seed)
-        out.append(table.drop(columns=["units", "left_out"]).assign(metric=metric))
+        out.append(table.assign(metric=metric))
     matched = rows.set_index([*_ROW_KEY, "model"])["pred"].unstack()[rows["model"].unique()].dropna()
     outcome = rows.drop_duplicates(_ROW_KEY).set_index(_ROW_KEY)["target"].reindex(matched.index)
     units = matched.index.get_level_values("season")
     out.append(_ece_table(matched, outcome, baseline, unit=units, draws=draws, seed=seed).assign(metric="ece"))
-    table = pd.concat(out, ignore_index=True).rename(columns={"diff_low": "difference_low", "diff_high": "difference_high"})
-    own = table["model"] == baseline
-    table["baseline"], table["unit"] = np.where(own, None, baseline), "season"
-    table.loc[own, ["difference", "difference_low", "difference_high"]] = np.nan
-    return table
+    return comparison_rows(pd.concat(out, ignore_index=True), baseline, "season")
 
 # %% ../nbs/07_calibration.ipynb #0eb5a1ae
 def follow_best(

@@ -6,7 +6,7 @@
 __all__ = ['LOG_LOSS_CLIP', 'LOWER_IS_BETTER', 'MetricError', 'ranks', 'spearman', 'kendall', 'ndcg', 'precision_at_k',
            'rank_mae', 'rank_rmse', 'list_scores', 'accuracy_rows', 'brier_rows', 'log_loss_rows', 'accuracy', 'brier',
            'log_loss', 'auc', 'multi_brier', 'wilson', 'reliability_table', 'ece', 'game_scores', 'mae', 'rmse',
-           'Interval', 'bootstrap_mean', 'bootstrap', 'paired_difference', 'compare', 'verdict']
+           'Interval', 'bootstrap_mean', 'bootstrap', 'paired_difference', 'compare', 'comparison_rows', 'verdict']
 
 # %% ../nbs/06_metrics.ipynb #0f345f3e
 from collections.abc import Callable, Sequence
@@ -472,6 +472,19 @@ def compare(
             table[name] = column[part]
     left_out = rows[model].value_counts().reindex(wide.columns).to_numpy() - len(wide)
     return table.assign(n=len(wide), units=units, left_out=left_out)
+
+# %% ../nbs/06_metrics.ipynb #08b0c728
+def comparison_rows(
+    table: pd.DataFrame,  # of `compare`, with columns added that tell several apart: metric, target, group
+    baseline: str,  # model that the others were compared with
+    unit: str,  # what an interval goes over, e.g. "season"
+) -> pd.DataFrame:  # value, low, high, baseline, difference, difference_low, difference_high, n, unit, and the columns added
+    "Brings comparisons into the columns of a run's metrics."
+    out = table.drop(columns=["units", "left_out"], errors="ignore")
+    out = out.rename(columns={"diff_low": "difference_low", "diff_high": "difference_high"})
+    own = out["model"] == baseline
+    differences = out[["difference", "difference_low", "difference_high"]].mask(own)
+    return out.assign(**differences, baseline=np.where(own, None, baseline), unit=unit)
 
 # %% ../nbs/06_metrics.ipynb #fdc72046
 LOWER_IS_BETTER = ("brier", "log_loss", "ece", "mae", "rank_mae", "rank_rmse", "rmse", "weighted_rmse")

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ..core import SportsmlError, did_you_mean
-from ..metrics import _bounds, _units, _weights
+from ..metrics import _bounds, _units, _weights, comparison_rows
 from .marcel import HITTERS, PITCHERS, hitter_rates, marcel_hitters, marcel_pitchers, pitcher_rates
 from .stats import SIDES, find_side
 
@@ -205,13 +205,11 @@ def metric_rows(
     unit: str = "player",  # what was drawn
 ) -> pd.DataFrame:  # columns of `sportsml.runs.METRIC_COLUMNS`; the baseline's own rows and gains have no difference
     "Brings scores into the columns that `sportsml.runs.save_metrics` takes."
-    rows = scores.rename(columns={"target_name": "target", "diff_low": "difference_low", "diff_high": "difference_high"})
-    apart = rows["model"].eq(baseline) | rows["metric"].eq("rmse_gain")
-    changes = ["difference", "difference_low", "difference_high"]
-    rows[changes] = rows[changes].mask(apart)
-    rows["baseline"] = np.where(apart, None, baseline)
-    own_gain = rows["model"].eq(baseline) & rows["metric"].eq("rmse_gain")  # always 0
-    return rows[~own_gain].assign(unit=unit).drop(columns=["units", "coverage"]).reset_index(drop=True)
+    rows = comparison_rows(scores.rename(columns={"target_name": "target"}).drop(columns="coverage"), baseline, unit)
+    gain = rows["metric"].eq("rmse_gain")
+    apart = ["difference", "difference_low", "difference_high", "baseline"]
+    rows[apart] = rows[apart].mask(gain)
+    return rows[~(gain & rows["model"].eq(baseline))].reset_index(drop=True)  # the baseline's own gain is always 0
 
 # %% ../../nbs/mlb/13_evaluate.ipynb #510a03f8
 _ROLES = {"C": "catcher", "2B": "middle infield", "SS": "middle infield", "1B": "corner infield", "3B": "corner infield",

@@ -18,7 +18,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_ndtr, logsumexp
 
 from ..core import SportsmlError, did_you_mean, track
-from ..metrics import bootstrap_mean, compare, ece, multi_brier
+from ..metrics import bootstrap_mean, compare, comparison_rows, ece, multi_brier
 from .forecasts import first_test_season, forecast_day
 from .odds import METHODS, ROUNDS, OddsConfig, SeasonOdds, SeasonRecords, championship_odds, season_records, simulate_season_odds
 from .season import projected_wins, remaining_schedule
@@ -370,15 +370,6 @@ def forecast_champions(
     return rows.assign(fold=rows["season"].astype(str), split=np.where(tested, "test", "validation")).reset_index(drop=True)
 
 # %% ../../nbs/nba/27_champions.ipynb #c2313c88
-def _metric_rows(table: pd.DataFrame, target: str, group: str, metric: str, baseline: str) -> pd.DataFrame:
-    "Brings a table of `metrics.compare` into the columns of a run's metrics; the baseline has no difference."
-    out = table.rename(columns={"diff_low": "difference_low", "diff_high": "difference_high"}).drop(columns=["units", "left_out"])
-    out = out.assign(target=target, group=group, metric=metric, unit="season", baseline=baseline)
-    own = out["model"] == baseline
-    out.loc[own, ["difference", "difference_low", "difference_high"]] = np.nan
-    return out.assign(baseline=out["baseline"].mask(own, None))
-
-
 def champion_rows(
     predictions: pd.DataFrame,  # of `forecast_champions`
 ) -> pd.DataFrame:  # model, season, day, log_loss (nats), brier (summed over teams)
@@ -405,8 +396,8 @@ def champion_metrics(
     for group in [*day.unique(), "all days"]:
         own = rows[(rows["day"] == group) | (group == "all days")]
         for metric in ("log_loss", "brier"):
-            table = compare(own.assign(value=own[metric]), baseline, key=["season", "day"], unit="season", draws=draws, seed=seed)
-            out.append(_metric_rows(table, "champion", group, metric, baseline))
+            table = compare(own, baseline, key=["season", "day"], unit="season", value=metric, draws=draws, seed=seed)
+            out.append(comparison_rows(table.assign(target="champion", group=group, metric=metric), baseline, "season"))
         teams = known[(day == group) | (group == "all days")].groupby("model", sort=False)
         plain = pd.DataFrame([(m, ece(p["target"], p["pred"]), len(p)) for m, p in teams], columns=["model", "value", "n"])
         out.append(plain.assign(target="champion", group=group, metric="ece", unit="team"))
@@ -427,7 +418,7 @@ def interval_metrics(
     out = []
     for (target, day), own in rows[rows["day"] != "end"].groupby(["target_name", "day"], sort=False):
         table = compare(own, baseline, key=["season", "entity_id"], unit="season", draws=draws, seed=seed)
-        out.append(_metric_rows(table, target, day, "mae", baseline))
+        out.append(comparison_rows(table.assign(target=target, group=day, metric="mae"), baseline, "season"))
         for model, part in own[own["pred_lo"].notna()].groupby("model", sort=False):
             for metric, column in (("coverage_90", "inside"), ("width_90", "width")):
                 found = bootstrap_mean(part[column], part["season"], draws, seed)

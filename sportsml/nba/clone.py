@@ -19,7 +19,7 @@ from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 
 from ..core import SportsmlError, did_you_mean, rng, track
-from ..metrics import brier_rows, compare, log_loss_rows
+from ..metrics import brier_rows, compare, comparison_rows, log_loss_rows
 from .odds import OddsConfig, season_records, simulate_season_odds
 from .season import remaining_schedule
 from .tabular import KEYS, check_features
@@ -223,9 +223,5 @@ def playoff_metrics(
         rows = predictions.assign(value=function(predictions["target"], predictions["pred"]))
         for group, own in [*rows.groupby(day), ("all", rows)]:
             table = compare(own, baseline, key=["season", "group_id", "entity_id"], unit="season", draws=draws, seed=seed)
-            names = {"diff_low": "difference_low", "diff_high": "difference_high", "units": "n"}
-            table = table.drop(columns=["n", "left_out"]).rename(columns=names)
-            table["baseline"] = np.where(table["model"] == baseline, None, baseline)
-            table.loc[table["model"] == baseline, ["difference", "difference_low", "difference_high"]] = np.nan
-            out.append(table.assign(target="playoffs", group=group, metric=metric, unit="season"))
-    return pd.concat(out, ignore_index=True)
+            out.append(table.assign(target="playoffs", group=group, metric=metric, n=table["units"]))
+    return comparison_rows(pd.concat(out, ignore_index=True), baseline, "season")

@@ -17,7 +17,7 @@ import pandas as pd
 from sklearn.linear_model import LogisticRegression
 
 from ..core import SportsmlError, as_day, did_you_mean
-from ..metrics import accuracy_rows, brier_rows, compare, game_scores, list_scores, log_loss_rows
+from ..metrics import accuracy_rows, brier_rows, compare, comparison_rows, game_scores, list_scores, log_loss_rows
 from .season import projected_wins
 from .teams import final_ranks, rest_days, standings
 from ..ratings.elo import EloConfig, elo_ratings, elo_win_probability
@@ -215,16 +215,6 @@ def forecast_ranks(
     return pd.concat(out, ignore_index=True)
 
 # %% ../../nbs/nba/13_forecasts.ipynb #4f42feaa
-def _metric_rows(table: pd.DataFrame, target: str, group: str, metric: str, baseline: str, unit: str) -> pd.DataFrame:
-    "Brings the table of `metrics.compare` into the columns of a run's metrics."
-    own = table["model"] == baseline
-    names = {"diff_low": "difference_low", "diff_high": "difference_high"}
-    out = table.rename(columns=names).drop(columns=["units", "left_out"]).assign(target=target, group=group, metric=metric, unit=unit)
-    out["baseline"] = np.where(own, None, baseline)
-    out.loc[own, ["difference", "difference_low", "difference_high"]] = np.nan
-    return out
-
-
 def game_metrics(
     predictions: pd.DataFrame,  # rows of `forecast_games`
     baseline: str = "elo",  # model that the others are compared with
@@ -236,10 +226,9 @@ def game_metrics(
     out = []
     for metric, function in rows.items():
         long = predictions.assign(value=function(predictions["target"], predictions["pred"]))
-        table = compare(long, baseline, key=["season", "group_id"], draws=draws, seed=seed)
-        out.append(_metric_rows(table, "home_win", "all", metric, baseline, "game"))
-    plain = game_scores(predictions).melt(["model", "n"], ["ece", "auc"], "metric", "value")
-    return pd.concat([*out, plain.assign(target="home_win", group="all", unit="game")], ignore_index=True)
+        out.append(compare(long, baseline, key=["season", "group_id"], draws=draws, seed=seed).assign(metric=metric))
+    plain = game_scores(predictions).melt(["model", "n"], ["ece", "auc"], "metric", "value").assign(unit="game")
+    return pd.concat([comparison_rows(pd.concat(out), baseline, "game"), plain], ignore_index=True).assign(target="home_win", group="all")
 
 # %% ../../nbs/nba/13_forecasts.ipynb #4a2e4d53
 def rank_metrics(
@@ -258,6 +247,6 @@ def rank_metrics(
         lists["group"] = (lists["day"] + " " + lists["conference"]).str.strip()
         for group, own in lists.groupby("group", sort=False):
             for metric in ["spearman", "kendall", f"ndcg_{places[target]}", f"precision_{places[target]}", "rank_mae", "rank_rmse"]:
-                table = compare(own.assign(value=own[metric]), baseline, key=["season"], unit="season", draws=draws, seed=seed)
-                out.append(_metric_rows(table, target, group, metric, baseline, "season"))
-    return pd.concat(out, ignore_index=True)
+                table = compare(own, baseline, key=["season"], unit="season", value=metric, draws=draws, seed=seed)
+                out.append(table.assign(target=target, group=group, metric=metric))
+    return comparison_rows(pd.concat(out, ignore_index=True), baseline, "season")
