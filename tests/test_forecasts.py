@@ -74,6 +74,22 @@ def test_projected_wins_are_the_sum_over_the_schedule(league):
     assert fast.sum() == pytest.approx(1230)
 
 
+@pytest.mark.parametrize("day", [None, "2012-01-20", "2011-08-01"])
+def test_standings_are_a_count_over_the_games(league, day):
+    games = league["games"]
+    record = {team: [0, 0, 0.0] for team in games["home_id"].unique()}
+    for g in games[games["season"].eq(2012) & (games["date"] < pd.Timestamp(day or "2013-01-01"))].itertuples():
+        for team, margin in ((g.home_id, g.home_points - g.away_points), (g.away_id, g.away_points - g.home_points)):
+            record[team] = [record[team][0] + (margin > 0), record[team][1] + (margin < 0), record[team][2] + margin]
+    expected = pd.DataFrame(record, index=["wins", "losses", "margin"]).T.sort_index()
+    played = expected["wins"] + expected["losses"]
+    expected["margin"] = (expected["margin"] / played).fillna(0)
+    table = standings(games, 2012, day)
+    np.testing.assert_allclose(table[["wins", "losses", "margin"]], expected)
+    np.testing.assert_allclose(table["win_pct"], (expected["wins"] / played).fillna(0.5))
+    assert (table["games"] == played).all()
+
+
 def test_projected_wins_after_the_last_game_are_the_wins(league):
     games = league["games"]
     table = projected_wins(games, 2012, "2012-07-01", pd.Series(0.0, index=games["home_id"].unique()), 3, 12)

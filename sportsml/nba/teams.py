@@ -14,30 +14,23 @@ import pandas as pd
 from ..core import SportsmlError, as_day
 
 # %% ../../nbs/nba/11_teams.ipynb #f476658b
-def _sides(games: pd.DataFrame) -> pd.DataFrame:  # two rows a game: one for each team
-    "Lists every game twice, once from each side: team, points for and against, won."
-    home = games.rename(columns={"home_id": "team_id", "home_points": "points_for", "away_points": "points_against"})
-    away = games.rename(columns={"away_id": "team_id", "away_points": "points_for", "home_points": "points_against"})
-    both = pd.concat([home, away])[["season", "date", "team_id", "points_for", "points_against"]]
-    return both.assign(win=both["points_for"] > both["points_against"])
-
-
 def standings(
     games: pd.DataFrame,  # games of at least that season
     season: int,  # year the season ends
     as_of: Any = None,  # only games before this day; None takes the whole season
 ) -> pd.DataFrame:  # by team_id: games, wins, losses, win_pct, margin (points a game); every team of the season has a row
     "Returns the table of a season as of a day; a team that has not played stands at .500."
-    rows = _sides(games[(games["season"] == season) & games["season_type"].eq("regular")])
-    if rows.empty:
+    own = games[(games["season"] == season) & games["season_type"].eq("regular")]
+    if own.empty:
         raise SportsmlError(f"no regular-season games of {season}; seasons there: {sorted(games['season'].unique())}")
-    teams = pd.Index(np.sort(rows["team_id"].unique()), name="team_id")
-    seen = rows if as_of is None else rows[rows["date"] < as_day(as_of)]
-    seen = seen.assign(margin=seen["points_for"] - seen["points_against"])
-    table = seen.groupby("team_id").agg(games=("win", "size"), wins=("win", "sum"), margin=("margin", "mean")).reindex(teams)
-    table = table.fillna(0).astype({"games": "int64", "wins": "int64"})
-    table = table.assign(losses=table["games"] - table["wins"], win_pct=(table["wins"] / table["games"]).fillna(0.5))
-    return table[["games", "wins", "losses", "win_pct", "margin"]]
+    ids, teams = np.unique(own[["home_id", "away_id"]], return_inverse=True)
+    seen = np.full(len(own), True) if as_of is None else (own["date"] < as_day(as_of)).to_numpy()
+    lead = (own["home_points"] - own["away_points"]).to_numpy(dtype=float)[seen]
+    sides, leads = teams.reshape(-1, 2)[seen].T.ravel(), np.concatenate([lead, -lead])  # every game from both sides
+    played, wins, points = (np.bincount(sides, weights=w, minlength=len(ids)) for w in (None, leads > 0, leads))
+    some = np.maximum(played, 1)
+    return pd.DataFrame({"games": played, "wins": wins.astype("int64"), "losses": played - wins.astype("int64"),
+                         "win_pct": np.where(played > 0, wins / some, 0.5), "margin": points / some}, index=pd.Index(ids, name="team_id"))
 
 # %% ../../nbs/nba/11_teams.ipynb #07b3b476
 def final_ranks(
