@@ -6,6 +6,7 @@
 __all__ = ['LIBRARIES', 'serve', 'WarmKernels', 'warm_kernels']
 
 # %% ../nbs/11_kernels.ipynb #bac8eef3
+import gc
 import json
 import os
 import signal
@@ -72,6 +73,12 @@ def _status(pid: int, ended: dict[int, int]) -> int | None:  # None: running; ne
     return ended.get(pid)
 
 # %% ../nbs/11_kernels.ipynb #c87c90c9
+def _start_numba() -> None:
+    "Has numba set up its compiler where it was imported: a third of a second before the first function, loaded from its cache or not."
+    if numba := sys.modules.get("numba"):
+        numba.njit(lambda: 0)()
+
+
 def serve() -> None:
     "Imports the modules that the first line names, then answers requests until standard input closes; its kernels end with it."
     answers = os.fdopen(os.dup(1), "w", buffering=1)  # what a module prints goes elsewhere
@@ -81,6 +88,8 @@ def serve() -> None:
     for name in json.loads(sys.stdin.readline()):
         with suppress(Exception):
             import_module(name)
+    _start_numba()
+    gc.freeze()  # what is loaded stays: no kernel need look through it for garbage
     print(json.dumps(_can_fork()), file=answers)
     ended: dict[int, int] = {}
     started = []

@@ -32,8 +32,16 @@ MARKERS = "osD^vPX*"  # one for each colour, so that grey prints stay readable
 MUTED = "#8A8A8A"  # what is there for orientation: references, other teams, sources
 
 
+def _draw_once() -> None:
+    "Has Jupyter draw a figure when it shows it; pyplot's hook for windows would draw each once more before that."
+    if "inline" in (backend := plt.get_backend()):
+        plt.switch_backend(backend)  # installs the hook; left to the first figure, that would come after this
+        plt.uninstall_repl_displayhook()
+
+
 def use_style() -> None:
     "Sets the house style for every figure that follows."
+    _draw_once()
     sns.set_theme(style="ticks", palette=PALETTE, rc={
         "figure.figsize": (6.4, 3.6), "figure.dpi": 90, "savefig.dpi": 90, "figure.constrained_layout.use": True,
         "font.family": "DejaVu Sans", "font.size": 9, "axes.labelsize": 9, "axes.titlesize": 9, "legend.fontsize": 8,

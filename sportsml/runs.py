@@ -483,14 +483,23 @@ def _needs(config: ExperimentConfig) -> dict[str, tuple[str, ...]]:
     return {name: tuple(n for n in config.needs.get(name, ()) if n in names) for name in names}
 
 # %% ../nbs/14_runs.ipynb #b2dfebfb
+def _waiting_behind(needs: Mapping[str, tuple[str, ...]]) -> dict[str, int]:
+    "Counts, for each analysis, the longest chain of analyses that wait for it one behind the other."
+    behind = {}
+    for name in reversed(needs):
+        behind[name] = max((behind[other] + 1 for other in behind if name in needs[other]), default=0)
+    return behind
+
+
 def _executed(folder: Path, steps: Mapping[str, tuple[str, Path]], needs: Mapping[str, tuple[str, ...]], workers: int,
               settings: Mapping[str, Any]) -> Iterator[dict]:
     "Executes analyses (name: number, template); yields their records as they end."
-    waiting, running = dict(steps), {}
+    waiting, running, behind = dict(steps), {}, _waiting_behind(needs)
     with _kernel_environment(), ThreadPoolExecutor(workers) as pool:
         while waiting or running:
             held = {*waiting, *running.values()}
-            for name in [n for n in waiting if not held & set(needs[n])]:
+            ready = sorted((n for n in waiting if not held & set(needs[n])), key=behind.get, reverse=True)
+            for name in ready[:workers - len(running)]:
                 number, template = waiting.pop(name)
                 running[pool.submit(execute_analysis, folder, template, number, settings)] = name
             ended, _ = wait(running, return_when=FIRST_COMPLETED)

@@ -15,6 +15,7 @@ import pytest
 import tiny
 import yaml
 
+from sportsml import runs
 from sportsml.config import ConfigError, load_experiment
 from sportsml.core import SportsmlError, read_json
 from sportsml.runs import (
@@ -401,6 +402,24 @@ def test_two_runs_are_compared_metric_by_metric(tmp_path):
         compare_runs(1, 3, tmp_path)
     with pytest.raises(RunError, match="no run 25 in .*did you mean 024"):
         compare_runs(1, 25, tmp_path)
+
+
+def test_the_longest_chain_starts_first_and_nothing_before_what_it_needs(tmp_path, monkeypatch):
+    needs = {"a": (), "b": (), "c": (), "d": ("b",), "e": ("c",), "f": ("e", "a"), "g": ()}
+    started = []
+
+    def execute(folder, template, number, settings):
+        started.append(template.stem)
+        return {"name": template.stem, "status": "finished"}
+
+    monkeypatch.setattr(runs, "execute_analysis", execute)
+    steps = {name: (f"{i:02d}", Path(f"{name}.ipynb")) for i, name in enumerate(needs, 1)}
+    ended = [r["name"] for r in runs._executed(tmp_path, steps, needs, 1, {})]
+    assert started == ended == ["c", "a", "b", "e", "d", "f", "g"]
+    started.clear()
+    for result in runs._executed(tmp_path, steps, needs, 3, {}):
+        assert all(need in started for need in needs[result["name"]])
+    assert sorted(started) == sorted(needs) and set(started[:3]) == {"a", "b", "c"}
 
 
 def test_a_damaged_record_is_named(tmp_path):
