@@ -4,6 +4,7 @@ import inspect
 import re
 import shutil
 import sys
+from functools import cached_property
 from pathlib import Path
 
 from execnb.nbio import mk_cell, read_nb, write_nb
@@ -39,7 +40,7 @@ def public_methods(kind: type) -> dict:
 
 def doc_cell(level: str, name: str, part: object):
     """Renders the docstring of a property or exception, and the signature with docments of anything else."""
-    if isinstance(part, property) or isinstance(part, type) and issubclass(part, Exception):
+    if isinstance(part, property | cached_property) or isinstance(part, type) and issubclass(part, Exception):
         text = f"*{inspect.getdoc(part)}*"
     else:
         part = part.__func__ if isinstance(part, staticmethod | classmethod) else part
