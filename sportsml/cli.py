@@ -22,7 +22,7 @@ from rich.table import Table
 import sportsml
 from . import runs, schema, sources
 from .config import experiments, load_experiment
-from .core import SportsmlError, project_paths
+from .core import SportsmlError, project_paths, read_json
 from .warehouse import Warehouse
 
 # %% ../nbs/16_cli.ipynb #248e1098
@@ -99,24 +99,37 @@ def tables(name: Annotated[str | None, typer.Argument(help="One table; left out:
     show_frame(schema.data_dictionary([name] if name else None))
 
 # %% ../nbs/16_cli.ipynb #26afb2da
+def _trained_model(run_id: str, source: str | None, changes: list[str] | None) -> Path:
+    "Returns the preseason model of a run; raises `SportsmlError` when it has none, or is asked for on other data or settings."
+    folder = runs.find_run(run_id)
+    if changes:
+        raise SportsmlError("--set changes a new model, and --run takes a trained one with its own settings; give one of the two")
+    if source not in (None, made := read_json(folder / "run.json")["source"]):
+        raise SportsmlError(f"{folder.name} was trained on {made} data, not {source}; leave --source out")
+    if not (checkpoint := folder / "model_a_preseason.safetensors").exists():
+        raise SportsmlError(f"{folder.name} has no {checkpoint.name}: it was made elsewhere, or is not finished; run it again with "
+                            f"'sportsml run {run_id} --source {made}'")
+    return checkpoint
+
+
 @app.command("debug-attention")
 def debug_attention(
     experiment: Experiment = "nba_strength",
-    source: DataSource = "simulated",
-    run_id: Annotated[str | None, typer.Option("--run", help="Take the trained model of this run; left out: a new one.")] = None,
+    source: Annotated[str | None, typer.Option("--source", "-s", help="'simulated' or 'real'; left out: the run's.")] = None,
+    run_id: Annotated[str | None, typer.Option("--run", help="Take this run's trained preseason model; left out: a new one.")] = None,
     teams: Annotated[int, typer.Option(min=0, help="Teams whose players are printed.")] = 3,
     set_: Annotated[list[str] | None, typer.Option("--set", help="key=value, e.g. parameters.model_a.temperature=0.1; repeatable.")] = None,
     quiet: Quiet = False,
 ) -> None:
     """Push one batch through the set model, forward and backward: mask, minutes, weights, gradients.
 
-    Examples: [bold]sportsml debug-attention[/]   [bold]sportsml debug-attention -s real --run 1[/]
+    Examples: [bold]sportsml debug-attention[/]   [bold]sportsml debug-attention --run 1[/]
     """
-    request = runs.RunRequest(experiment=experiment, source=source, overrides=" ".join(set_ or []))
-    config = load_experiment(experiment, overrides=request.changes)
+    checkpoint = None if run_id is None else _trained_model(run_id, source, set_)
+    source = source or ("simulated" if checkpoint is None else read_json(checkpoint.with_name("run.json"))["source"])
+    config = load_experiment(experiment, overrides=runs.RunRequest(source=source, overrides=" ".join(set_ or [])).changes)
     if config.attention is None:
         raise SportsmlError(f"experiment {experiment!r} has no set model to look at: its config names no 'attention'")
-    checkpoint = None if run_id is None else runs.find_run(run_id) / "model_a_preseason.safetensors"
     data = runs.prepare_data(config, source, progress=False if quiet else None)
     with Warehouse(data.warehouse, read_only=True) as warehouse:
         report = resolve_name(config.attention)(warehouse, data.raw, config, checkpoint, teams)

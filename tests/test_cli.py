@@ -161,6 +161,10 @@ def test_a_run_prints_headline_and_folder_and_is_found_again(tmp_path, monkeypat
     assert "0.1000 [0.1000, 0.3000]" in call("runs", "show", "run_001")[1]
     assert "0.0000" in call("runs", "compare", "1", "2")[1]
     (home / "outputs3" / "INDEX.md").unlink()
+    refused = {"": "run_001 has no model_a_preseason", "-s real": "trained on simulated data", "--set seed=2": "one of the two"}
+    for words, message in refused.items():
+        status, out, err = call("debug-attention", "-e", "tiny", "--run", "1", *words.split())
+        assert (status, out) == (1, "") and err.startswith("error: ") and message in err, err
     assert "INDEX.md" in call("runs", "index")[1] and "| 002 |" in (home / "outputs3" / "INDEX.md").read_text()
 
 
