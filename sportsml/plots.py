@@ -163,9 +163,12 @@ def season_lines(
 
 # %% ../nbs/13_plots.ipynb #455ac712
 def _forecast_density(ax: Axes, table: pd.DataFrame, colour: str) -> None:
-    "Draws the share of forecasts by percentage point, from the smallest forecast and the count of each bin."
+    "Draws the share of forecasts by percentage point, those of a bin spread evenly over it."
     edges = np.append(table["p_low"], max(table["p_high"].max(), table["p_low"].max() + 0.01))
-    ax.stairs(table["n"] / table["n"].sum() / (100 * np.diff(edges)), edges, color=colour, lw=1.4)
+    shares = table["n"].to_numpy() / table["n"].sum()
+    points = np.arange(np.floor(100 * edges[0]), np.ceil(100 * edges[-1]) + 1) / 100  # many equal forecasts fill a point, not a hair
+    held = np.interp(points, edges, np.append(0, np.cumsum(shares)))
+    ax.stairs(np.diff(held), points, color=colour, lw=1.4)
 
 
 def reliability_plot(
@@ -181,7 +184,7 @@ def reliability_plot(
         ax.errorbar(table["forecast"], table["frequency"], yerr=bars, color=colour, marker=MARKERS[i % len(MARKERS)],
                     ms=5, lw=1.2, elinewidth=1, label=model)
         _forecast_density(below, table, colour)
-    ax.set(ylabel="Observed rate", xlim=(0, 1), ylim=(0, 1))
+    ax.set(ylabel="Observed rate", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     below.set(xlabel="Forecast probability", ylabel="Forecasts\nper %-point")
     ax.legend(loc="upper left")
     for axis in (ax.yaxis, below.xaxis, below.yaxis):
