@@ -19,7 +19,7 @@ from scipy.special import log_ndtr, logsumexp
 
 from ..core import SportsmlError, did_you_mean, track
 from ..metrics import bootstrap_mean, compare, comparison_rows, ece, multi_brier
-from .forecasts import first_test_season, forecast_day
+from .forecasts import first_test_season, forecast_day, season_projection
 from .odds import METHODS, ROUNDS, OddsConfig, SeasonOdds, SeasonRecords, championship_odds, season_records, simulate_season_odds
 from .season import projected_wins, remaining_schedule
 from .teams import standings
@@ -75,14 +75,16 @@ def rating_scores(
     games: pd.DataFrame,  # the `games` table
     panels: Mapping[str, AsOfPanel],  # by signal: elo, srs, ...
     days: Sequence[str],  # see `season_day`
-) -> pd.DataFrame:  # signal, day, season, as_of, team_id, score; every signal of `panels`, and win_pct
-    "Collects ratings and standings of every season on every day; sees no game of that day or later."
+) -> pd.DataFrame:  # signal, day, season, as_of, team_id, score; every signal of `panels`, win_pct, and with SRS projected_wins
+    "Collects ratings, standings and projected wins of every season on every day; sees no score of that day or later."
     parts = []
     for season in sorted(games["season"].unique()):
         for day in days:
             as_of = season_day(games, season, day)
             table = standings(games, season, as_of)[["win_pct"]]
             table = table.assign(**{name: panel.as_of(as_of).reindex(table.index) for name, panel in panels.items()})
+            if "srs" in panels:
+                table["projected_wins"] = season_projection(games, panels["srs"], season, as_of)
             long = table.melt(var_name="signal", value_name="score", ignore_index=False).reset_index()
             parts.append(long.assign(day=day, season=int(season), as_of=as_of))
     return pd.concat(parts, ignore_index=True)[["signal", "day", "season", "as_of", "team_id", "score"]]
@@ -127,8 +129,8 @@ def fit_scale(
     return PointScale(float(slope), float(np.sqrt(error)), float(edge), float(np.sqrt(max(spread**2 - 2 * error, 1.0))))
 
 # %% ../../nbs/nba/27_champions.ipynb #c11fa992
-POINTS = {"srs": 1.0, "massey": 1.0, "elo": 1 / 28, "win_pct": 82 / 2.7}  # a unit, in points: Elo after Silver and Fischer-Baum
-#   (FiveThirtyEight 2015, "How we calculate NBA Elo ratings"); 2.7 wins a point after Hollinger
+POINTS = {"srs": 1.0, "massey": 1.0, "elo": 1 / 28, "win_pct": 82 / 2.7, "projected_wins": 1 / 2.7}  # a unit, in points: Elo after
+#   Silver and Fischer-Baum (FiveThirtyEight 2015, "How we calculate NBA Elo ratings"); 2.7 wins a point after Hollinger
 _SPREAD = 4.7  # points, spread of teams within a season; worth a list's spread where the unit is not known
 
 

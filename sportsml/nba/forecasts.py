@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['GAME_MODELS', 'MODEL_NAMES', 'RatingConfigs', 'rating_panels', 'game_features', 'first_test_season', 'forecast_games',
-           'forecast_day', 'rank_signals', 'rank_rows', 'forecast_ranks', 'game_metrics', 'rank_metrics']
+           'forecast_day', 'season_projection', 'rank_signals', 'rank_rows', 'forecast_ranks', 'game_metrics',
+           'rank_metrics']
 
 # %% ../../nbs/nba/13_forecasts.ipynb #ab80621f
 import re
@@ -150,6 +151,21 @@ def _previous_srs(games: pd.DataFrame, records: pd.DataFrame, srs: AsOfPanel, se
     return srs.as_of(games.loc[games["season"] == season, "date"].min())
 
 
+def season_projection(
+    games: pd.DataFrame,  # the `games` table
+    srs: AsOfPanel,  # SRS of all days, points
+    season: int,  # year the season ends
+    as_of: Any,  # day of the forecast
+    first: tuple[float, float] = (3.0, 12.0),  # points: home edge, and spread of margins, where no season is before that one
+) -> pd.Series:  # by team_id: wins in the end
+    "Projects every team's wins from that morning's SRS, with the home edge and the spread of margins of earlier seasons."
+    earlier = games[games["season"] < season]
+    if len(earlier):
+        difference = srs.at(earlier["date"], earlier["home_id"]) - srs.at(earlier["date"], earlier["away_id"])
+        first = margin_moments(difference, (earlier["home_points"] - earlier["away_points"]).to_numpy())
+    return projected_wins(games, season, as_of, srs.as_of(as_of), *first)["projected"]
+
+# %% ../../nbs/nba/13_forecasts.ipynb #c4a32eb2
 def rank_signals(
     games: pd.DataFrame,  # the `games` table
     records: pd.DataFrame,  # the `team_records` table, for last season's SRS
@@ -159,14 +175,11 @@ def rank_signals(
 ) -> pd.DataFrame:  # by team_id: one column a model, higher is stronger
     "Returns what each rank model says on a day; sees no score of that day or later."
     table = standings(games, season, as_of)
-    earlier, srs = games[games["season"] < season], panels["srs"]
-    difference = srs.at(earlier["date"], earlier["home_id"]) - srs.at(earlier["date"], earlier["away_id"])
-    home_edge, sigma = margin_moments(difference, (earlier["home_points"] - earlier["away_points"]).to_numpy())
     now = {name: panels[name].as_of(as_of).reindex(table.index) for name in ("elo", "srs")}
-    last = _previous_srs(games, records, srs, season).reindex(table.index)
-    projected = projected_wins(games, season, as_of, now["srs"], home_edge, sigma)["projected"]
+    last = _previous_srs(games, records, panels["srs"], season).reindex(table.index)
     # a team without a last season (an expansion team) counts as average
-    return pd.DataFrame({"previous_srs": last.fillna(0.0), "win_pct": table["win_pct"], **now, "projected_wins": projected})
+    return pd.DataFrame({"previous_srs": last.fillna(0.0), "win_pct": table["win_pct"], **now,
+                         "projected_wins": season_projection(games, panels["srs"], season, as_of)})
 
 # %% ../../nbs/nba/13_forecasts.ipynb #eb9c46bc
 def _list_rows(scores: pd.DataFrame, target: pd.Series, **same: Any) -> pd.DataFrame:

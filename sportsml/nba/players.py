@@ -4,18 +4,18 @@
 
 # %% auto #0
 __all__ = ['GROUPS', 'PLAYER_FEATURES', 'PlayerFeatureError', 'PlayerFeatureConfig', 'season_on', 'Known', 'known_on',
-           'PlayerFeature', 'PlayerFeatures', 'player_features']
+           'PlayerFeature', 'PlayerFeatures', 'player_features', 'features_with_plays']
 
 # %% ../../nbs/nba/10_players.ipynb #49fb8d4c
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ..core import SportsmlError, as_day, did_you_mean
-from .rapm import RapmConfig, StintRows, fit_rapm
+from .rapm import RapmConfig, StintRows, fit_rapm, stint_rows
 
 # %% ../../nbs/nba/10_players.ipynb #770e06b5
 GROUPS = ("rolling", "availability", "shooting", "usage", "plus_minus", "rapm", "prior_season", "starter", "minutes")
@@ -41,6 +41,14 @@ class PlayerFeatureConfig:
             raise PlayerFeatureError(f"windows {self.windows}: give numbers of games from 1, ascending, like (10, 30)")
         if self.roster_games < 1 or len(set(self.groups)) < len(self.groups):
             raise PlayerFeatureError(f"roster_games {self.roster_games}, groups {self.groups}: give 1 or more games, each group once")
+
+    @classmethod
+    def from_config(cls, section: Mapping[str, Any]) -> "PlayerFeatureConfig":
+        "Builds the options from a config's section; raises `PlayerFeatureError` for a key that is no option."
+        known = [f.name for f in fields(cls)]
+        if unknown := sorted(set(section) - set(known)):
+            raise PlayerFeatureError(f"player features have no option {unknown[0]!r}{did_you_mean(unknown[0], known)}")
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in section.items()})
 
 # %% ../../nbs/nba/10_players.ipynb #08c8bedc
 def season_on(
@@ -295,3 +303,17 @@ def player_features(
     absent |= {g: PLAYER_FEATURES[g].empty for g in groups if len(parts[g]) and parts[g].isna().all(axis=None)}
     made = {g: parts[g] for g in groups if g not in absent}
     return PlayerFeatures(pd.concat([parts[""], *made.values()], axis=1), {g: tuple(f.columns) for g, f in made.items()}, absent)
+
+# %% ../../nbs/nba/10_players.ipynb #ed44cd8f
+def features_with_plays(
+    days: pd.DataFrame,  # season, as_of: the days asked for
+    stats: pd.DataFrame,  # table `player_game_stats`
+    games: pd.DataFrame,  # table `play_games`
+    possessions: pd.DataFrame,  # table `possessions`
+    stints: pd.DataFrame,  # table `stints`
+    config: PlayerFeatureConfig = PlayerFeatureConfig(),  # options
+) -> PlayerFeatures | None:  # None: no season has play-by-play
+    "Makes player features on the days of seasons with play-by-play of dated regular games."
+    games = games[games["date"].notna() & games["season_type"].eq("regular")].reset_index(drop=True)
+    asked = days.loc[days["season"].isin(games["season"]), "as_of"]
+    return player_features(stats, games, asked, config, stint_rows(possessions, stints, games)) if len(asked) else None

@@ -134,6 +134,7 @@ class TeamKnown:
     moments: pd.DataFrame  # (N, 2) home_edge and sigma, points
     tables: Mapping[str, Any]  # what else was given
     config: TeamFeatureConfig  # options
+    elo_edge: float  # Elo points of the home team
 
     @property
     def remaining(self) -> np.ndarray:  # (N, G)
@@ -174,7 +175,7 @@ def _box_columns(long: pd.DataFrame, box: pd.DataFrame | None) -> dict[str, np.n
 
 # %% ../../nbs/nba/18_team_features.ipynb #94510740
 def _known(games: pd.DataFrame, teams: pd.DataFrame, days: Any, panels: Mapping[str, AsOfPanel], tables: Mapping[str, Any],
-           config: TeamFeatureConfig) -> TeamKnown:
+           config: TeamFeatureConfig, elo_edge: float = EloConfig().home_edge) -> TeamKnown:
     "Lays the games out in lines and strikes out what the day may not know."
     games, srs = _regular(games), panels.get("srs")
     long = _team_games(games)
@@ -202,7 +203,7 @@ def _known(games: pd.DataFrame, teams: pd.DataFrame, days: Any, panels: Mapping[
     asked = np.repeat(as_of, shape[1])
     opposing = {name: panels[name].at(asked, opponent.ravel()).reshape(opponent.shape) for name in ("srs", "elo") if name in panels}
     return TeamKnown(rows, date, opponent, side, sheet(long["rest"].to_numpy(), 0.0), played, seen.pop("margin"), seen.pop("met"), seen,
-                     now, opposing, moments, tables, config)
+                     now, opposing, moments, tables, config, elo_edge)
 
 # %% ../../nbs/nba/18_team_features.ipynb #af4c2ca2
 def _ratings(known: TeamKnown) -> dict[str, np.ndarray]:
@@ -217,16 +218,13 @@ def _record(known: TeamKnown) -> dict[str, np.ndarray]:
             "win_pct": _mean(wins, known.played), "margin": _mean(known.margin, known.played)}
 
 # %% ../../nbs/nba/18_team_features.ipynb #18f8fdea
-_ELO_EDGE = EloConfig().home_edge  # Elo points of the home team
-
-
 def _projected_wins(known: TeamKnown) -> dict[str, np.ndarray]:
     "Returns wins in the end: those so far and those to expect."
     won = (known.margin > 0).sum(axis=1)
     lead = {name: known.ratings[name][:, None] - known.opposing[name] for name in ("srs", "elo")}
     home_edge, sigma = (known.moments[c].to_numpy()[:, None] for c in ("home_edge", "sigma"))
     p = {"projected_wins": win_probability((lead["srs"] + known.side * home_edge) / sigma, 1.0),
-         "projected_wins_elo": expected_score(lead["elo"] + known.side * _ELO_EDGE)}
+         "projected_wins_elo": expected_score(lead["elo"] + known.side * known.elo_edge)}
     return {name: won + np.where(known.remaining, values, 0.0).sum(axis=1) for name, values in p.items()}
 
 # %% ../../nbs/nba/18_team_features.ipynb #ee359c11
@@ -448,11 +446,12 @@ def team_features(
     stats: pd.DataFrame | None = None,  # table `player_game_stats`
     raptor: pd.DataFrame | None = None,  # rows of `read_raptor`
     extra: pd.DataFrame | pd.Series | None = None,  # by season and team_id: strength of the rosters, known before the season
+    elo_edge: float = EloConfig().home_edge,  # Elo points of the home team, as these ratings have them
 ) -> TeamFeatures:
     "Makes the features of all teams; raises `TeamFeatureError` without a day, or for tables that do not fit together."
     optional = {"records": records, "box": box, "players": players, "injuries": injuries, "stats": stats, "raptor": raptor, "extra": extra}
     tables = {name: t for name, t in optional.items() if t is not None and len(t)}
-    known = _known(games, teams, as_of, panels, tables, config)
+    known = _known(games, teams, as_of, panels, tables, config, elo_edge)
     lacking = {name: _lacking(name, {**panels, **tables}) for name in config.groups}
     made = {name: TEAM_FEATURES[name].function(known) for name, why in lacking.items() if not why}
     empty = {name: TEAM_FEATURES[name].empty for name, part in made.items() if all(np.isnan(v).all() for v in part.values())}
