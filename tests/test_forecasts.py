@@ -17,6 +17,7 @@ from sportsml.nba.forecasts import (
     game_features,
     rank_signals,
     rating_panels,
+    season_projection,
 )
 from sportsml.nba.rapm import RapmConfig
 from sportsml.nba.results import build_results
@@ -54,6 +55,7 @@ def test_no_forecast_sees_its_own_day_or_a_later_one(league, month_day):
     panels, other_panels = rating_panels(games), rating_panels(other)
     now = rank_signals(games, league["team_records"], panels, 2012, day)
     assert now.equals(rank_signals(other, league["team_records"], other_panels, 2012, day))
+    assert now["projected_wins"].equals(season_projection(other, other_panels["srs"], 2012, day))
     upto = games["date"] <= day  # games of the day itself are forecast from the morning
     assert game_features(games, panels)[upto].equals(game_features(other, other_panels)[upto])
     a, b = (forecast_games(g, p, warm_up=1) for g, p in ((games, panels), (other, other_panels)))
@@ -88,6 +90,14 @@ def test_standings_are_a_count_over_the_games(league, day):
     np.testing.assert_allclose(table[["wins", "losses", "margin"]], expected)
     np.testing.assert_allclose(table["win_pct"], (expected["wins"] / played).fillna(0.5))
     assert (table["games"] == played).all()
+
+
+def test_the_first_season_is_projected_without_a_season_to_learn_from(league):
+    games = league["games"]
+    srs, first = rating_panels(games)["srs"], int(games["season"].min())
+    wins = season_projection(games, srs, first, f"{first - 1}-12-31", first=(3.0, 12.0))
+    expected = projected_wins(games, first, f"{first - 1}-12-31", srs.as_of(f"{first - 1}-12-31"), 3.0, 12.0)["projected"]
+    assert wins.equals(expected) and wins.sum() == pytest.approx(1230)
 
 
 def test_projected_wins_after_the_last_game_are_the_wins(league):

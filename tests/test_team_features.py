@@ -98,6 +98,15 @@ def features(tables, days, groups=TEAM_GROUPS, config=CONFIG):
     return players, made
 
 
+def test_the_home_edge_of_elo_reaches_its_projection_and_nothing_else():
+    tables, day = league(), ["2015-12-01"]
+    known = {n: t for n, t in tables.items() if n in ("games", "teams", "records")}
+    panels = rating_panels(tables["games"])
+    with_edge, without = (team_features(as_of=day, panels=panels, config=CONFIG, elo_edge=edge, **known).frame for edge in (100.0, 0.0))
+    changed = [c for c in with_edge if not with_edge[c].equals(without[c])]
+    assert changed == ["projected_wins_elo"]
+
+
 def altered(frame, rows):
     """Changes the numbers of some rows, not what the rows are about."""
     numbers = [c for c in frame.select_dtypes("number") if c not in ("season", "team_id", "player_id")]
