@@ -107,11 +107,46 @@ def test_park_factors_of_a_season_do_not_come_from_later_ones():
     assert known[before].equals(changed[before]) and not known[clubs["season"] == 2020].equals(changed[clubs["season"] == 2020])
 
 
+def new_parks(clubs, first):
+    "Season and club of those whose franchise was in another park, or in none, the season before."
+    past = clubs[["season", "franchise", "park"]].assign(season=clubs["season"] + 1, same=True)
+    found = clubs[clubs["season"] >= first].merge(past, "left").query("same.isna()")
+    return set(zip(found["season"], found["team"], strict=True))
+
+
+def test_a_park_keeps_its_factor_under_another_name():
+    clubs, raw = lahman().team_seasons, files().teams.set_index(["yearID", "teamID"])
+    known = park_factors_known(clubs).set_index(["season", "team"])["batting"]
+    renamed = [(2023, "BOS"), (2023, "CIN"), (2023, "NYA"), (2023, "OAK"), (2023, "SDN"), (2009, "OAK"), (2021, "MIL"), (2014, "TEX"),
+               (2019, "SEA"), (2021, "ATL"), (2004, "SFN"), (2006, "SFN"), (2019, "SFN"), (2012, "CLE"), (2003, "CHA"), (2005, "FLO")]
+    for year, club in renamed:
+        assert raw.loc[(year, club), "park"] != raw.loc[(year - 1, club), "park"]  # Teams calls it something else
+        assert known[year, club] == raw.loc[(year - 1, club), "BPF"]
+    assert known[2023, "BOS"] == 108
+    for year, club in ((2017, "ATL"), (2010, "MIN"), (2020, "TEX"), (2009, "NYA"), (2004, "PHI"), (2020, "TOR"), (2008, "WAS")):
+        assert known[year, club] == 100  # they moved
+    assert len(new_parks(clubs, 2000)) == 19 and (clubs["season"] >= 2000).sum() == 750
+
+
+def test_parks_of_a_franchise_are_told_apart_by_name_as_by_key():
+    clubs = lahman().team_seasons
+    most = files().home_games.sort_values(["games", "parkkey"], ascending=[False, True]).drop_duplicates(["yearkey", "teamkey"])
+    keys = clubs.merge(most, "left", left_on=["season", "team"], right_on=["yearkey", "teamkey"])
+    assert keys["parkkey"].isna().sum() == 1 and len(keys) == len(clubs)  # St. Paul 1884 played away only
+    assert new_parks(clubs.assign(park=keys["parkkey"]), 1872) == new_parks(clubs, 1872)
+
+
+def test_a_club_without_home_games_keeps_the_name_in_teams():
+    games = files().home_games
+    cut = lahman_tables(replace(files(), home_games=games[games["yearkey"] < 2024])).team_seasons.query("season == 2024")
+    assert cut["park"].tolist() == files().teams.query("yearID == 2024").sort_values("teamID")["park"].tolist()
+
+
 def test_order_of_the_files_does_not_matter():
     draw = np.random.default_rng(0)
     mixed = LahmanFiles(*(f.iloc[draw.permutation(len(f))] for f in vars(files()).values()))
     again = lahman_tables(mixed)
-    for name in ("people", "batting_seasons", "pitching_seasons"):
+    for name in ("people", "batting_seasons", "pitching_seasons", "team_seasons"):
         assert getattr(again, name).equals(getattr(lahman(), name)), name
 
 
@@ -119,6 +154,7 @@ def test_order_of_the_files_does_not_matter():
     ({"batting": lambda f: f.drop(columns=["HR", "SO"])}, "Batting lacks HR, SO"),
     ({"teams": lambda f: f.rename(columns={"BPF": "bpf"})}, "Teams lacks BPF"),
     ({"pitching": lambda f: f.assign(playerID="nobody01")}, "nobody01.*not in People"),
+    ({"home_games": lambda f: f.drop(columns="parkkey")}, "HomeGames lacks parkkey"),
     ({"appearances": lambda f: f.iloc[:0]}, "no row"),
 ])
 def test_other_tables_are_refused(broken, words):

