@@ -10,7 +10,7 @@ from sklearn.linear_model import Ridge
 
 from sportsml.config import load_experiment
 from sportsml.core import rng
-from sportsml.mlb.lahman import lahman_tables
+from sportsml.mlb.lahman import lahman_tables, park_factors_known
 from sportsml.mlb.marcel import marcel_hitters, marcel_pitchers
 from sportsml.mlb.marcel_gb import (
     Checked,
@@ -57,7 +57,8 @@ def fitted(side):
 
 
 def scrambled(given):
-    "Shuffles every number of the target season among its rows: players, clubs, parks and all."
+    """Shuffles every number of the target season among its rows: players, clubs, parks and all. Of the season before as well the park
+    factors as Lahman publishes them, because they average over the season after."""
     generator, frames = rng(1, "scramble"), {"people": given.people}
     for name in ("batting_seasons", "pitching_seasons", "team_seasons"):
         frame = getattr(given, name).copy()
@@ -65,7 +66,16 @@ def scrambled(given):
         for column in frame.columns.difference(["season", "player_id", "age", "team", "pitcher", "franchise", "park"]):
             frame.loc[at, column] = frame[column].iloc[generator.permutation(at)].to_numpy()
         frames[name] = frame
+    frames["team_seasons"] = other_factors(frames["team_seasons"], SEASON - 1)
     return SimpleNamespace(**frames)
+
+
+def other_factors(clubs, first):
+    "Deals the published park factors from a season on out to other clubs."
+    late, factors = clubs["season"] >= first, ["park_batting", "park_pitching"]
+    changed = clubs.copy()
+    changed.loc[late, factors] = clubs.loc[late, factors].sample(frac=1, random_state=1).to_numpy()
+    return changed
 
 
 @pytest.mark.parametrize("side", SIDES)
@@ -78,6 +88,21 @@ def test_the_target_season_is_not_looked_at(side):
     made, again = predict_residuals(fitted(side), before), predict_residuals(fit_residuals(after, actual, SEASON, QUICK), after)
     for part, frame in made.items():
         pd.testing.assert_frame_equal(frame, again[part], rtol=1e-10)  # sums over arrays that lie elsewhere in memory
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_the_last_park_has_the_factor_that_was_known(side):
+    given, before = tables(), prepared(side)[0].frame
+    known = park_factors_known(given.team_seasons)
+    latest = getattr(given, SIDES[side].table).query("season == @SEASON - 1 and teams == 1")[["player_id", "last_team"]]
+    rows = before[(before["season"] == SEASON) & (before["time_last"] > 0)].merge(latest, on="player_id")
+    factor = rows["last_team"].map(known[known["season"] == SEASON - 1].set_index("team")[side])
+    assert len(rows) > 300 and np.allclose(rows["park_last"], factor / 100 - 1) and rows["park_last"].std() > 0.02
+    for first, moves in ((SEASON - 1, False), (SEASON - 2, True)):  # the factor of two seasons before is the last that was known
+        others = SimpleNamespace(**{**vars(given), "team_seasons": other_factors(given.team_seasons, first)})
+        after = made_features(others, side).frame
+        now = after["season"] == SEASON
+        assert after.loc[now, ["park_last", "park_change"]].equals(before.loc[now, ["park_last", "park_change"]]) != moves
 
 
 @pytest.mark.parametrize("side", SIDES)

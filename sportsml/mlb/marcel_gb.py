@@ -18,6 +18,7 @@ import xgboost as xgb
 from scipy.optimize import nnls
 
 from ..core import SportsmlError, did_you_mean, rng, track
+from .lahman import park_factors_known
 from .marcel import marcel_hitters, marcel_pitchers
 from .stats import Side, find_side, outcomes
 
@@ -190,13 +191,13 @@ def _role_columns(past: _Past, side: Side) -> dict[str, np.ndarray]:  # (M,) eac
 
 
 def _club_columns(past: _Past, team_seasons: pd.DataFrame, side: Side) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    "Returns parks and clubs, (M,) each: factors less 1 of past and last park, and the last club's runs and wins against the league."
+    "Returns parks and clubs, (M,) each: known factors less 1 of past and last park, and the last club's runs and wins against the league."
     games = team_seasons["games"]
     scored, allowed = team_seasons["runs"] / games, team_seasons["runs_allowed"] / games
     usual = scored.groupby(team_seasons["season"]).transform("mean")
     clubs = pd.DataFrame({"season": team_seasons["season"], "last_team": team_seasons["team"], "runs": scored / usual - 1,
                           "allowed": allowed / usual - 1, "wins": team_seasons["wins"] / games - 0.5,
-                          "park": team_seasons[f"park_{side.name}"] / 100 - 1})
+                          "park": park_factors_known(team_seasons)[side.name] / 100 - 1})
     found = past.latest[["season", "last_team"]].merge(clubs, "left", on=["season", "last_team"])
     found = found[["runs", "allowed", "wins", "park"]].astype("float64").fillna(0.0)
     factor = np.append(past.rows["park_factor"].to_numpy(float) / 100 - 1, 0.0)
