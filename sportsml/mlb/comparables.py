@@ -20,7 +20,16 @@ class ComparableError(SportsmlError):
 
 _FEATURES = {"batting": ["home_runs_rate", "strikeouts_rate", "walks_rate", "doubles_rate", "triples_rate", "stolen_bases_rate", "avg",
                          "plate_appearances"],
-             "pitching": ["strikeouts_9", "walks_9", "home_runs_9", "hits_9", "outs"]}
+             "pitching": ["strikeouts_9", "walks_9", "home_runs_9", "hits_9", "outs", "start_share"]}
+
+
+def _start_share(pitching: pd.DataFrame, marcel: pd.DataFrame) -> pd.Series:  # 0..1, a row of Marcel's each
+    "Returns games started over games, in the three seasons that Marcel looks at."
+    rows = pitching.loc[pitching["pitcher"] & (pitching["outs"] > 0), ["player_id", "season", "starts", "games"]]
+    past = pd.concat([rows.assign(season=rows["season"] + lag) for lag in (1, 2, 3)])
+    sums = past.groupby(["player_id", "season"])[["starts", "games"]].sum().astype(float)
+    found = marcel[["player_id", "season"]].merge(sums.reset_index(), "left", on=["player_id", "season"])
+    return (found["starts"] / found["games"]).set_axis(marcel.index)
 
 
 def _standardised(marcel: pd.DataFrame, side: str) -> pd.DataFrame:  # (rows, features)
@@ -36,17 +45,20 @@ def comparables(
     player_id: str,  # whom
     season: int,  # before which season
     k: int = 10,  # how many
-) -> pd.DataFrame:  # player_id, name, season, distance (standard deviations a feature), Marcel's stats, and STAT_next: what came
+) -> pd.DataFrame:  # player_id, name, season, distance (standard deviations a feature), Marcel's stats, start_share, STAT_next: what came
     "Returns the nearest earlier players; raises `ComparableError` for a player who is not projected for that season."
     own = find_side(side)
     him = marcel[(marcel["season"] == season) & (marcel["player_id"] == player_id)]
     if him.empty:
         known = marcel.loc[marcel["season"] == season, "player_id"]
         raise ComparableError(f"{player_id!r} has no {side} projection for {season}{did_you_mean(player_id, list(known))}")
+    if side == "pitching":
+        marcel = marcel.assign(start_share=_start_share(tables.pitching_seasons, marcel))
     points = _standardised(marcel, side)
     away = ((points - points.loc[him.index[0]]) ** 2).mean(axis=1) ** 0.5
     others = (marcel["season"] < season) & (marcel["age"] == him["age"].iloc[0]) & (marcel["player_id"] != player_id)
-    rows = marcel.loc[others, ["player_id", "season", own.time, *own.stats]].assign(distance=away[others])
+    shown = dict.fromkeys(["player_id", "season", own.time, *own.stats, *_FEATURES[side]])
+    rows = marcel.loc[others, list(shown)].assign(distance=away[others])
     rows = rows.merge(outcomes(getattr(tables, own.table), side), on=["player_id", "season"], suffixes=("", "_next"))
     nearest = rows.sort_values("distance").drop_duplicates("player_id").head(k)
     if nearest.empty:
