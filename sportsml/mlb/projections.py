@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Stage', 'STAGES', 'PRESETS', 'ProjectionError', 'ProjectConfig', 'Request', 'system_stages', 'project', 'leaders',
-           'project_sides', 'projection_table', 'write_projection']
+           'leaders_title', 'project_sides', 'projection_table', 'write_projection']
 
 # %% ../../nbs/mlb/12_projections.ipynb #74ff486e
 from collections.abc import Callable
@@ -18,13 +18,13 @@ import pandas as pd
 from scipy.optimize import nnls
 
 from ..core import SportsmlError, atomic_write, did_you_mean, project_paths
-from .blends import blend_weights
+from .blends import blend_weights, coherent
 from .lahman import ages_on_july_1, lahman_tables
 from .marcel import marcel_hitters, marcel_pitchers
 from .marcel_gb import ResidualConfig, marcel_gb
 from .newcomers import project_newcomers, read_newcomers
 from .playing_time import PlayingTimeConfig, expected_time
-from .readers import people_with_ids, projection_files, system_projections
+from .readers import people_with_ids, projection_files, read_system
 from .stats import SIDES, Side, find_side, outcomes, projection_rows
 from ..schema import check_rows
 from ..sources import read_raw_csv
@@ -54,6 +54,7 @@ class Request:
     config: ProjectConfig = field(default_factory=ProjectConfig)
     residuals: ResidualConfig = field(default_factory=ResidualConfig)
     progress: bool | None = None  # see `show_progress`
+    notes: list[str] = field(default_factory=list)  # what stages have to say, a line each
 
     @property
     def played(self) -> pd.DataFrame:
@@ -89,7 +90,9 @@ def _residuals(model: str, request: Request, _: pd.DataFrame | None) -> pd.DataF
 def _file(system: str, request: Request, _: pd.DataFrame | None) -> pd.DataFrame:
     "Projections of somebody else."
     people = people_with_ids(request.tables.people, request.raw)
-    return system_projections(system, [request.season], request.side.name, people, request.raw)
+    [file] = read_system(system, [request.season], request.side.name, people, request.raw)
+    request.notes.append(file.summary)
+    return file.rows
 
 # %% ../../nbs/mlb/12_projections.ipynb #577fbb96
 def _others(request: Request) -> dict[str, pd.DataFrame]:
@@ -98,8 +101,10 @@ def _others(request: Request) -> dict[str, pd.DataFrame]:
     seasons = files[files["side"] == request.side.name].groupby("system")["season"].agg(set)
     past = set(range(request.season - request.config.blend_seasons, request.season))
     people = people_with_ids(request.tables.people, request.raw)
-    return {system: system_projections(system, sorted(own & (past | {request.season})), request.side.name, people, request.raw)
+    read = {system: read_system(system, sorted(own & (past | {request.season})), request.side.name, people, request.raw)
             for system, own in seasons.items() if request.season in own and own & past}
+    request.notes.extend(file.summary for made in read.values() for file in made)
+    return {system: pd.concat([file.rows for file in made], ignore_index=True) for system, made in read.items()}
 
 
 def _blend(request: Request, _: pd.DataFrame | None) -> pd.DataFrame:
@@ -114,7 +119,7 @@ def _blend(request: Request, _: pd.DataFrame | None) -> pd.DataFrame:
     weights = blend_weights(rows, systems, [season]).set_index("target_name")[systems]
     parts = [frame[frame["season"] == season].set_index("player_id").reindex(base.index)[stats] * weights[name].reindex(stats)
              for name, frame in frames.items()]
-    shift = (sum(parts) - base[stats]).fillna(0.0)
+    shift = coherent(sum(parts).fillna(base[stats])) - base[stats]
     moved = {f"{s}{end}": (base[f"{s}{end}"] + shift[s]).clip(lower=0) for s in stats for end in ("", "_lo", "_hi") if f"{s}{end}" in base}
     return base.assign(**moved).reset_index()
 
@@ -129,6 +134,9 @@ def _contextual(request: Request, table: pd.DataFrame | None) -> pd.DataFrame:
     stats = [s for s in request.stats if s in rows]
     if not stats or not rows.index.isin(table["player_id"]).any():
         raise ProjectionError(f"{path.name} has {'none of the stats ' + ', '.join(request.stats) if not stats else 'no projected player'}")
+    if (twice := rows.index.duplicated()).any():
+        raise ProjectionError(f"{path.name} has two rows of {rows.index[twice][0]!r}; leave one row a player")
+    request.notes.append(f"{path.name}: {len(rows)} rows read, {rows.index.isin(table['player_id']).sum()} of them for projected players")
     change = rows[stats].apply(pd.to_numeric, errors="coerce").reindex(table["player_id"]).fillna(0.0).set_axis(table.index)
     return table.assign(**{f"{s}{end}": (table[f"{s}{end}"] + change[s]).clip(lower=0) for s in stats for end in ("", "_lo", "_hi")})
 
@@ -151,8 +159,10 @@ def _intervals(request: Request, table: pd.DataFrame | None) -> pd.DataFrame:
         raise ProjectionError(f"no season before {season} to learn intervals from; the data begin in {request.played['season'].min()}")
     luck = np.column_stack([np.ones(len(both)), 1 / both[f"{time}_actual"]])
     now = np.column_stack([np.ones(len(table)), 1 / table[time].clip(lower=request.side.minimum)])
-    half = {s: norm.ppf(0.5 + request.config.level / 2) * np.sqrt(now @ nnls(luck, (both[s] - both[f"{s}_actual"]).to_numpy() ** 2)[0])
-            for s in request.stats}
+    missed = {s: (both[s] - both[f"{s}_actual"]).to_numpy(float) ** 2 for s in request.stats}
+    known = {s: np.isfinite(m) for s, m in missed.items()}  # strikeouts and steals were not recorded in every season
+    half = {s: norm.ppf(0.5 + request.config.level / 2) * np.sqrt(now @ nnls(luck[known[s]], m[known[s]])[0])
+            for s, m in missed.items() if known[s].any()}
     return table.assign(**{f"{s}_lo": (table[s] - half[s]).clip(lower=0) for s in half}, **{f"{s}_hi": table[s] + half[s] for s in half})
 
 
@@ -209,25 +219,48 @@ def system_stages(
                               "data/raw/projections, such as steamer_2025_batting.csv")
     return [partial(_file, system), _intervals, _newcomers, _counts]
 
+# %% ../../nbs/mlb/12_projections.ipynb #9a388fcf
+def _check_season(request: Request, system: str) -> None:
+    "Raises `ProjectionError` for a season that cannot be projected, naming those that can."
+    begin, end = (int(f(request.played["season"])) for f in (min, max))
+    stages = PRESETS.get(system, ())
+    first = begin + (4 if "playing_time" in stages else 2)
+    if stages and stages[0] != "marcel":
+        first = max(first, request.residuals.first_check + 1 + request.config.blend_seasons * (stages[0] == "blend"))
+    last = end + (1 if stages else request.config.interval_seasons)
+    if not first <= request.season <= last:
+        raise ProjectionError(f"{system} cannot project {request.season}; ask for a season from {first} to {last}, as the data go from "
+                              f"{begin} to {end}")
+
 # %% ../../nbs/mlb/12_projections.ipynb #1f892960
-def _described(request: Request, table: pd.DataFrame, system: str) -> pd.DataFrame:
-    "Adds system, side, name, age and last club, and sorts the columns."
-    people = request.tables.people.set_index("player_id")["name"]
-    before = request.played[request.played["season"] < request.season].sort_values("season")
-    club = before.drop_duplicates("player_id", keep="last").set_index("player_id")["last_team"]
-    player = table["player_id"]
-    age = pd.Series(ages_on_july_1(request.tables.people, player.to_numpy(object), table["season"].to_numpy()).to_numpy(), table.index)
+def _clubs(request: Request) -> pd.Series:  # club by player_id
+    "Returns everybody's last club before the season, be it as a hitter or as a pitcher."
+    both = pd.concat([request.tables.pitching_seasons, request.tables.batting_seasons])[["player_id", "season", "last_team"]]
+    before = both[both["season"] < request.season].sort_values("season", kind="stable")
+    return before.drop_duplicates("player_id", keep="last").set_index("player_id")["last_team"]
+
+
+def _named(request: Request, player: pd.Series) -> dict[str, pd.Series]:  # name, age and team, a row of `player` each
+    "Tells who the players are; newcomers are named in their file."
+    people, season = request.tables.people, np.full(len(player), request.season)
+    age = pd.Series(ages_on_july_1(people, player.to_numpy(object), season).to_numpy(), player.index)
     new = pd.DataFrame(columns=["player_id", "name", "age"]) if request.newcomers is None else request.newcomers
     own = new.drop_duplicates("player_id").set_index("player_id").reindex(columns=["name", "age"])
-    head = {"season": table["season"], "system": system, "side": request.side.name, "player_id": player,
-            "name": player.map(people).fillna(player.map(own["name"])).fillna(player),
-            "age": age.astype("Float64").fillna(player.map(pd.to_numeric(own["age"]))).astype("Int64"), "team": player.map(club)}
+    name = player.map(people.set_index("player_id")["name"])
+    return {"name": name.fillna(player.map(own["name"])).fillna(player),
+            "age": age.astype("Float64").fillna(player.map(pd.to_numeric(own["age"]))).astype("Int64"), "team": player.map(_clubs(request))}
+
+
+def _described(request: Request, table: pd.DataFrame, system: str) -> pd.DataFrame:
+    "Adds system, side, name, age and last club, and sorts the columns."
+    player = table["player_id"]
+    head = {"season": table["season"], "system": system, "side": request.side.name, "player_id": player, **_named(request, player)}
     time, counts = request.side.time, (*_COUNTED[request.side.name], *_MARCEL_COUNTS[request.side.name], "at_bats", "innings")
     order = [c + end for c in (time, *counts, *request.stats) for end in ("", "_lo", "_hi") if c + end in table]
     made = pd.concat([pd.DataFrame(head), table[order]], axis=1)
     return made.sort_values([time, "player_id"], ascending=[False, True], ignore_index=True)
 
-
+# %% ../../nbs/mlb/12_projections.ipynb #50891271
 def project(
     tables: Any,  # `LahmanTables`, or anything with its tables
     season: int,  # target season, up to the one after the last
@@ -236,13 +269,21 @@ def project(
     raw: Path | str | None = None,  # folder of raw files; the project's by default
     newcomers: pd.DataFrame | None = None,  # player_id, role, and name and age where `people` lacks him
     progress: bool | None = None,  # see `show_progress`
-) -> pd.DataFrame:  # a row a player, most playing time first: who, playing time, counts, stats, and their intervals
-    "Projects a season; raises `ProjectionError` for an unknown system, and what its stages raise."
+    config: ProjectConfig = ProjectConfig(),  # settings of blends and intervals
+    residuals: ResidualConfig = ResidualConfig(),  # settings of the residual learners
+) -> pd.DataFrame:  # a row a player, most playing time first: who, playing time, counts, stats, intervals; lines to read in attrs["notes"]
+    "Projects a season; raises `ProjectionError` for an unknown system or a season out of reach, and what its stages raise."
     folder = Path(raw or project_paths().raw)
-    request, table = Request(tables, find_side(side), season, folder, newcomers, progress=progress), None
-    for stage in system_stages(system, folder):
+    request, table = Request(tables, find_side(side), season, folder, newcomers, config, residuals, progress), None
+    stages = system_stages(system, folder)
+    _check_season(request, system)
+    for stage in stages:
         table = stage(request, table)
-    return _described(request, table, system)
+        if table.empty:
+            raise ProjectionError(f"{system} has no row of {side} for {season}; {' '.join(request.notes)}")
+    made = _described(request, table, system)
+    made.attrs["notes"] = request.notes
+    return made
 
 # %% ../../nbs/mlb/12_projections.ipynb #241306e7
 _LONG = ["season", "system", "side", "player_id", "name", "age", "team"]
@@ -253,26 +294,50 @@ _LABELS = {"plate_appearances": "PA", "at_bats": "AB", "runs": "R", "hits": "H",
            "saves": "SV", "earned_runs": "ER", **{stat.name: stat.label for side in SIDES.values() for stat in side.stats.values()}}
 
 
+def _known(table: pd.DataFrame, stat: str) -> Side:
+    "Returns the side of a table; raises `ProjectionError` for a stat that the table lacks."
+    side = find_side(table["side"].iloc[0])
+    known = [c for c in table.columns.drop(_LONG) if not c.endswith(("_lo", "_hi"))]
+    if stat not in known or table[stat].isna().all():
+        why = f"no stat {stat!r}{did_you_mean(stat, known)}" if stat not in known else f"{stat} is empty for everybody"
+        raise ProjectionError(f"{why}; {side.name} has {', '.join(c for c in known if table[c].notna().any())}")
+    return side
+
+
+def _more_is_better(side: Side, stat: str) -> bool:
+    "Tells whether a high rate or count is good for the player."
+    rate = _COUNTED[side.name].get(stat, stat)
+    return side.stats[rate].higher_is_better if rate in side.stats else stat != "losses"
+
+# %% ../../nbs/mlb/12_projections.ipynb #be2ac658
 def leaders(
     table: pd.DataFrame,  # from `project`
     stat: str,  # a stat of the side, or a count in the table
     top: int = 20,  # how many
 ) -> pd.DataFrame:  # text: rank, name, age, team, the usual stats, and the interval of the one asked for
     "Returns the best by one stat; raises `ProjectionError` for a stat that the table lacks."
-    side = find_side(table["side"].iloc[0])
-    known = [c for c in table.columns.drop(_LONG) if not c.endswith(("_lo", "_hi"))]
-    if stat not in known:
-        raise ProjectionError(f"no stat {stat!r}{did_you_mean(stat, known)}; {side.name} has {', '.join(known)}")
-    rows = table[table[side.time] >= side.minimum]
-    rows = rows.sort_values(stat, ascending=stat in side.stats and not side.stats[stat].higher_is_better).head(top)
+    side = _known(table, stat)
+    rows = table[(table[side.time] >= side.minimum) & table[stat].notna()]
+    rows = rows.sort_values(stat, ascending=not _more_is_better(side, stat)).head(top)
     shown = dict.fromkeys((*_SHOWN[side.name], stat))
     digits = {c: side.stats[c].digits if c in side.stats else 0 for c in shown}
-    text = {c: [f"{v:.{digits[c]}f}" for v in rows[c]] for c in shown}
+    text = {c: ["" if pd.isna(v) else f"{v:.{digits[c]}f}" for v in rows[c]] for c in shown}
     if f"{stat}_lo" in rows:
         ends, d = rows[[f"{stat}_lo", f"{stat}_hi"]].to_numpy(), digits[stat]
         text["80 %"] = [f"{low:.{d}f} to {high:.{d}f}" for low, high in ends]
     return pd.DataFrame({"rank": range(1, len(rows) + 1), "name": rows["name"].to_list(), "age": rows["age"].to_list(),
                          "team": rows["team"].fillna("").to_list(), **text}).rename(columns=_LABELS)
+
+# %% ../../nbs/mlb/12_projections.ipynb #4fad6d58
+def leaders_title(
+    table: pd.DataFrame,  # from `project`
+    stat: str,  # a stat of the side, or a count in the table
+) -> str:  # one line
+    "Says what `leaders` lists; raises `ProjectionError` for a stat that the table lacks."
+    side, first = _known(table, stat), table.iloc[0]
+    words = "best by" if stat in side.stats else "most" if _more_is_better(side, stat) else "fewest"
+    least = f"{side.minimum:.0f} plate appearances" if side.name == "batting" else f"{side.minimum / 3:.0f} innings"
+    return f"{first['system']} {first['season']} {side.name}: {words} {stat}, of those with {least} or more"
 
 # %% ../../nbs/mlb/12_projections.ipynb #a5680b4b
 _CHOSEN = {"batting": "ops", "pitching": "era"}  # stat by which the best are shown
@@ -281,6 +346,7 @@ _CHOSEN = {"batting": "ops", "pitching": "era"}  # stat by which the best are sh
 def _sides(side: str | None, stat: str | None) -> dict[str, str]:  # the stat by side
     "Returns the sides to project, with the stat to sort by; raises `ProjectionError` for a stat of neither."
     has = {name: [*_COUNTED[name], *_MARCEL_COUNTS[name], *_SHOWN[name], *SIDES[name].stats, SIDES[name].time] for name in SIDES}
+    has["batting"].append("at_bats")
     wanted = {find_side(side).name} if side else set(SIDES)
     found = {name: stat or _CHOSEN[name] for name in SIDES if name in wanted and (stat is None or stat in has[name])}
     if not found:
@@ -289,6 +355,36 @@ def _sides(side: str | None, stat: str | None) -> dict[str, str]:  # the stat by
     return found
 
 
+def _needed_file(system: str, season: int, side: str, raw: Path | None = None) -> Path | None:
+    "Returns the file that a system cannot do without, if any."
+    stem = ("contextual" if "contextual" in PRESETS[system] else None) if system in PRESETS else system
+    return None if stem is None else (raw or project_paths().raw) / "projections" / f"{stem}_{season}_{side}.csv"
+
+# %% ../../nbs/mlb/12_projections.ipynb #033b9263
+def _with_files(found: dict[str, str], system: str, season: int) -> tuple[dict[str, str], list[str]]:  # the stat by side; lines
+    "Leaves out sides whose file is not there; raises `ProjectionError` where none is."
+    paths = {name: path for name in found if (path := _needed_file(system, season, name)) is not None and not path.exists()}
+    if len(paths) == len(found):
+        path = next(iter(paths.values()))
+        there = sorted(p.name for p in path.parent.glob(f"{path.name.rsplit('_', 2)[0]}_*_*.csv"))
+        raise ProjectionError(f"{system} needs {' or '.join(p.name for p in paths.values())} in data/raw/projections, which holds "
+                              f"{', '.join(there) or 'no file of it'}")
+    return ({name: stat for name, stat in found.items() if name not in paths},
+            [f"{name} is left out: {path.name} is not in data/raw/projections" for name, path in paths.items()])
+
+
+def _one_side(found: dict[str, str], stat: str | None) -> tuple[dict[str, str], list[str]]:  # the stat by side; lines
+    "Takes the hitters where both sides have the stat, and says what a count goes with."
+    lines = []
+    if stat is not None and len(found) == 2:
+        found = {"batting": stat}
+        lines.append(f"{stat} is a stat of both sides: these are the hitters, --side pitching gives the pitchers")
+    [(name, by), *_] = found.items()
+    if by in _COUNTED[name] and not _more_is_better(SIDES[name], by):
+        lines.append(f"{by}: the fewest come with little playing time; --stat {_COUNTED[name][by]} lists the best by rate")
+    return found, lines
+
+# %% ../../nbs/mlb/12_projections.ipynb #6a8e1eae
 def project_sides(
     season: int,  # target season
     system: str = "marcel_gb",  # a preset, or a system with files
@@ -296,14 +392,17 @@ def project_sides(
     stat: str | None = None,  # stat to sort by; its side is projected
     newcomers: Path | None = None,  # file for `read_newcomers`
     progress: bool | None = None,  # see `show_progress`
-) -> list[tuple[pd.DataFrame, str]]:  # table and the stat to sort by, one a side
+) -> tuple[list[tuple[pd.DataFrame, str]], list[str]]:  # table and the stat to sort by, one a side; lines to print
     "Projects a season from the Lahman database; raises `ProjectionError` for what there is not."
-    chosen = _sides(side, stat)
+    wanted = _sides(side, stat)
     system_stages(system)  # an unknown system is told before anything is loaded
+    there, lines = _with_files(wanted, system, season)
+    chosen, more = _one_side(there, stat)
     new = None if newcomers is None else read_newcomers(newcomers)
     tables = lahman_tables()
-    return [(project(tables, season, system, name, None, None if new is None else new[new["side"] == name], progress), by)
+    made = [(project(tables, season, system, name, None, None if new is None else new[new["side"] == name], progress), by)
             for name, by in chosen.items()]
+    return made, [*lines, *more, *(note for table, _ in made for note in table.attrs["notes"])]
 
 # %% ../../nbs/mlb/12_projections.ipynb #5ec06b53
 def projection_table(
