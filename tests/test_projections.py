@@ -29,7 +29,7 @@ from sportsml.mlb.projections import (
     system_stages,
     write_projection,
 )
-from sportsml.mlb.readers import ProjectionFileError, people_with_ids, read_projections, system_projections
+from sportsml.mlb.readers import ProjectionFileError, people_with_ids, read_projections, read_system
 from sportsml.mlb.stats import SIDES, outcomes, projection_rows
 from sportsml.sources import RawFileError
 
@@ -193,7 +193,7 @@ def test_without_a_crosswalk_names_do_and_the_rest_is_told(raw):
     file = read_projections(raw / "projections" / "bad_2024_batting.csv", 2024, "batting", lahman().people)
     assert len(file.rows) == 2 and file.rejects["reason"].iloc[0].startswith("H: 'many' is not a number")
     with pytest.raises(ProjectionFileError, match="zips_2024_batting.csv"):
-        system_projections("zips", [2024], "batting", lahman().people, raw)
+        read_system("zips", [2024], "batting", lahman().people, raw)
 
 
 def planted(shares: dict[str, float], seed: int, noise: float = 0.01, bias: float = 0.0) -> pd.DataFrame:
