@@ -20,7 +20,7 @@ from scipy.optimize import nnls
 from ..core import SportsmlError, did_you_mean, rng, track
 from .lahman import park_factors_known
 from .marcel import marcel_hitters, marcel_pitchers
-from .stats import Side, find_side, outcomes
+from .stats import Side, find_side, in_role, outcomes
 
 # %% ../../nbs/mlb/11_marcel_gb.ipynb #d96a27a5
 class ResidualError(SportsmlError):
@@ -111,8 +111,7 @@ class _Past:
 
 def _past(seasons: pd.DataFrame, marcel: pd.DataFrame, side: Side) -> _Past:
     "Looks up the history of each projection."
-    role = seasons["pitcher"] if side.name == "pitching" else 2 * seasons["games_pitched"] <= seasons["games"]
-    rows = seasons[role & (seasons[side.time] > 0) & (seasons["season"] < marcel["season"].max())]
+    rows = seasons[in_role(seasons, side.name) & (seasons[side.time] > 0) & (seasons["season"] < marcel["season"].max())]
     code, _ = pd.factorize(np.concatenate([rows["player_id"].to_numpy(object), marcel["player_id"].to_numpy(object)]))
     key = code[:len(rows)].astype("int64") * _YEARS + rows["season"].to_numpy("int64")
     order = np.argsort(key)

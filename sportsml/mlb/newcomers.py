@@ -14,7 +14,7 @@ import pandas as pd
 
 from ..core import SportsmlError, did_you_mean
 from .marcel import hitter_rates, pitcher_rates
-from .stats import Side, find_side
+from .stats import Side, find_side, in_role
 from ..sources import read_raw_csv
 
 # %% ../../nbs/mlb/112_newcomers.ipynb #ecd2e427
@@ -32,10 +32,9 @@ _COUNTS = {"batting": ["at_bats", "hits", "doubles", "triples", "home_runs", "wa
 def _seasons(tables: Any, side: Side) -> pd.DataFrame:
     "Returns the seasons of hitters or pitchers, with their role."
     rows = getattr(tables, side.table)
+    rows = rows[in_role(rows, side.name) & (rows[side.time] > 0)]
     if side.name == "pitching":
-        rows = rows[rows["pitcher"] & (rows["outs"] > 0)]
         return rows.assign(role=np.where(2 * rows["starts"] >= rows["games"], "starter", "reliever"))
-    rows = rows[(2 * rows["games_pitched"] <= rows["games"]) & (rows["plate_appearances"] > 0)]
     return rows.assign(role=rows["position"].map(ROLES["batting"]).fillna("outfield"))
 
 # %% ../../nbs/mlb/112_newcomers.ipynb #24993e50

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ..core import SportsmlError
-from .stats import Side, find_side
+from .stats import Side, find_side, in_role
 
 # %% ../../nbs/mlb/111_playing_time.ipynb #d5a01987
 class PlayingTimeError(SportsmlError):
@@ -59,7 +59,7 @@ _QUALITY = {"batting": "ops", "pitching": "fip"}
 def _usage(tables: Any, side: Side, lengths: pd.Series) -> pd.DataFrame:  # season, player_id and what is looked back on
     "Returns how much and in which role everybody played, by season."
     rows = getattr(tables, side.table)
-    rows = rows[rows["pitcher"] if side.name == "pitching" else 2 * rows["games_pitched"] <= rows["games"]]
+    rows = rows[in_role(rows, side.name)]
     schedule, games = rows["season"].map(lengths), rows["games"].astype(float)
     used = {"share": rows[side.time] / schedule, "games": games / schedule}
     role = {"each": rows[side.time] / games} if side.name == "batting" else {c: rows[c] / games for c in ("starts", "saves")}
