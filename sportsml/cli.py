@@ -99,7 +99,7 @@ def tables(name: Annotated[str | None, typer.Argument(help="One table; left out:
     show_frame(schema.data_dictionary([name] if name else None))
 
 # %% ../nbs/16_cli.ipynb #26afb2da
-def _trained_model(run_id: str, source: str | None, changes: list[str] | None) -> Path:
+def _trained_model(run_id: str, source: str | None, changes: list[str] | None) -> tuple[Path, str]:  # and the run's source
     "Returns the preseason model of a run; raises `SportsmlError` when it has none, or is asked for on other data or settings."
     folder = runs.find_run(run_id)
     if changes:
@@ -109,7 +109,7 @@ def _trained_model(run_id: str, source: str | None, changes: list[str] | None) -
     if not (checkpoint := folder / "model_a_preseason.safetensors").exists():
         raise SportsmlError(f"{folder.name} has no {checkpoint.name}: it was made elsewhere, or is not finished; run it again with "
                             f"'sportsml run {run_id} --source {made}'")
-    return checkpoint
+    return checkpoint, made
 
 
 @app.command("debug-attention")
@@ -125,8 +125,7 @@ def debug_attention(
 
     Examples: [bold]sportsml debug-attention[/]   [bold]sportsml debug-attention --run 1[/]
     """
-    checkpoint = None if run_id is None else _trained_model(run_id, source, set_)
-    source = source or ("simulated" if checkpoint is None else read_json(checkpoint.with_name("run.json"))["source"])
+    checkpoint, source = (None, source or "simulated") if run_id is None else _trained_model(run_id, source, set_)
     config = load_experiment(experiment, overrides=runs.RunRequest(source=source, overrides=" ".join(set_ or [])).changes)
     if config.attention is None:
         raise SportsmlError(f"experiment {experiment!r} has no set model to look at: its config names no 'attention'")
